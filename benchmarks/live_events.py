@@ -35,8 +35,9 @@ from kairos.config import Settings
 from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
-from kairos.db.models import SessionRow, TaskRow
-from kairos.db.repositories import events, history
+from kairos.db.models import EventKind, SessionRow, TaskRow
+from kairos.db.repositories.live import events
+from kairos.db.repositories.tasks import history
 from kairos.embedded import Addresses
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.pubsub import Notice, PubSub
@@ -162,7 +163,7 @@ async def kairos(addresses: Addresses, folder: Path, given: Any) -> tuple[str, .
             async def write(number: int) -> float:
                 async with database.project(project_id) as session:
                     data = {"padding": PADDING, "bench_mark": number}
-                    await history.add_event(session, project_id, task_id, 1, "bench", data)
+                    await history.add_event(session, project_id, task_id, 1, EventKind.DRAFTING, data)
                 at = time.time()
                 notices.notify(project_id)
                 return at

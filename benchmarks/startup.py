@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kairos.cli.system import Memory, memory
+from kairos.cli.memory import Memory, memory
 from tests.kit.daemon_process import DaemonProcess
 
 IDLE_S = 3

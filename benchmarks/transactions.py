@@ -27,7 +27,7 @@ from kairos.db import schema
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
 from kairos.db.models import TaskState
-from kairos.db.repositories import tasks
+from kairos.db.repositories.tasks import tasks
 from kairos.llm.routing.llm_router import FEW_OBSERVATIONS
 from kairos.tenancy import ProjectId
 from tests.kit.api import serving, signed_in

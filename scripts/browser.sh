@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Provide Chromium for the browser tests: the one on PATH, else Debian's package.
 set -euo pipefail
-for name in chromium chromium-browser google-chrome; do
+for name in chromium chromium-browser google-chrome "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
   if command -v "$name" >/dev/null; then exit 0; fi
 done
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 from kairos.api.app import create_app
+from kairos.api.components import ApiComponents
 from kairos.config import Settings
 
 FILE = Path(__file__).parents[1] / "dashboard" / "openapi.json"
@@ -18,8 +17,7 @@ FILE = Path(__file__).parents[1] / "dashboard" / "openapi.json"
 
 def text() -> str:
     """Return the OpenAPI description of the current API."""
-    services = cast(Any, SimpleNamespace(settings=Settings()))
-    return json.dumps(create_app(services).openapi(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(create_app(ApiComponents(Settings())).openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

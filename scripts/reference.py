@@ -1,4 +1,4 @@
-"""Write docs/configuration.md, docs/cli.md, kairos.toml and the options of the checks from the code:
+"""Write docs/configuration.md, docs/cli.md, docs/api.md, kairos.toml and the options of the checks from the code:
 python -m scripts.reference
 
 A test compares the files with the code.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kairos.config import ApplyMode
 from kairos.config_reference import Key, Table, model_table, tables
 from kairos.orchestration.configuration.config_changes import PROJECT
 from kairos.project_settings import ProjectSettings
+from scripts import openapi
 
 ROOT = Path(__file__).parents[1]
 CHECK_OPTIONS = ROOT / "src" / "kairos" / "cli" / FILE
@@ -52,13 +53,23 @@ could not apply the newest. Every change creates a version with author, time and
 ```console
 $ kairos config show router
 $ kairos config set max_concurrent_tasks=8 --why "two more people"
-$ kairos config set judge.model=gpt-5-mini judge.share=0.1 --dry-run
-$ kairos config unset judge.model
+$ kairos config set judge.share=0.1 router.lambda_cost=0.1 --dry-run
+$ kairos config unset max_concurrent_tasks
 ```
 
 Operators change the values of the installation. Admins and owners of a project change those of their project, whose
 keys begin with `project.`. Secrets are not accepted as values, and the API never returns the addresses of the
 databases.
+"""
+
+API = """
+# HTTP API
+
+<!-- Written by `python -m scripts.reference` from src/kairos/api. A test compares it with the code. -->
+
+The server describes parameters, bodies and responses at `/api/openapi.json`. Every request except health and sign-in
+needs `Authorization: Bearer …`, an access token or an API key; it determines the project. Errors are problem documents
+(RFC 9457) whose `detail` contains the remedy. [How to use the HTTP API](how-to/http.md) has examples.
 """
 
 TOML = """\
@@ -93,6 +104,7 @@ def files() -> dict[Path, str]:
     return {
         ROOT / "docs" / "configuration.md": configuration(),
         ROOT / "docs" / "cli.md": commands(),
+        ROOT / "docs" / "api.md": endpoints(json.loads(openapi.text())),
         ROOT / "kairos.toml": "\n".join(toml()) + "\n",
         CHECK_OPTIONS: check_options(),
     }
@@ -120,6 +132,19 @@ def commands() -> str:
     note = "<!-- Written by `python -m scripts.reference` from src/kairos/cli. A test compares it with the code. -->"
     head, _, rest = text.partition("\n")
     return f"{head}\n\n{note}\n{rest.rstrip()}\n"
+
+
+def endpoints(described: Mapping[str, Any]) -> str:
+    """Return a page with every endpoint of the OpenAPI description, by tag."""
+    rows: dict[str, list[str]] = {}
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            summary = " ".join(operation["description"].split("\n\n")[0].split()).replace("|", "\\|")
+            rows.setdefault(operation["tags"][0], []).append(f"| `{method.upper()} {path}` | {summary} |")
+    parts = [API.strip()]
+    for tag in sorted(rows):
+        parts += [f"## {tag.capitalize()}", "\n".join(["| request | |", "|---|---|", *rows[tag]])]
+    return "\n\n".join(parts) + "\n"
 
 
 def toml() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Run background tasks together, restart those that fail, and cancel them reliably.
+"""Run background tasks together or periodically, restart those that fail, and cancel them reliably.
 
 A library may swallow a cancellation (before Python 3.12, asyncio.wait_for does if the awaited future has just
 finished), so `end` cancels a task repeatedly until it has ended. A TaskGroup cancels its children only once.
@@ -12,9 +12,11 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
+
+from kairos.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,14 @@ RESTART_FIRST_S, RESTART_MOST_S = 0.5, 30.0
 MOST_FAILURES, FAILURES_WITHIN_S = 5, 300.0
 """A background task that fails more often than this is not restarted."""
 
+JITTER = (0.8, 1.2)
+NO_JITTER = (1.0, 1.0)
+OUTAGE_PAUSE_S = 1.0
+"""Longest time after an outage in which periodic work cannot be woken."""
+
 Value = TypeVar("Value")
+BackgroundTask = Callable[[], Coroutine[Any, Any, None]]
+"""Runs until the daemon stops."""
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
@@ -55,7 +64,7 @@ async def run_together(*works: Coroutine[Any, Any, None]) -> None:
         await end(*tasks)
 
 
-async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def keep_running(name: str, work: BackgroundTask) -> None:
     """Run a background task; log an unexpected error and restart it, so that one error does not end the daemon.
 
     The pauses double up to `RESTART_MOST_S`, with jitter. Raises the error of the last of more than `MOST_FAILURES`
@@ -75,6 +84,51 @@ async def keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]])
             pause_s = min(RESTART_FIRST_S * 2 ** (len(failures) - 1), RESTART_MOST_S) * random.uniform(0.5, 1)
             log.exception("the background task %s failed and is restarted in %.1f s", name, pause_s)
         await asyncio.sleep(pause_s)
+
+
+async def every(
+    seconds: float | Callable[[], float],
+    work: Callable[[], Awaitable[object]],
+    on_outage: Callable[[EngineUnavailable], object] | None = None,
+    *,
+    jitter: tuple[float, float] = JITTER,
+    at_once: bool = True,
+    wake: asyncio.Event | None = None,
+) -> None:
+    """Do the work periodically until cancelled. An unavailable engine is logged, or passed to `on_outage`.
+
+    `seconds` is read before each pause, which is multiplied by a random factor of `jitter`. `wake` ends a pause early;
+    it is cleared before the work. `at_once`: do the work first, then pause.
+    """
+    wake = wake or asyncio.Event()
+    outage = False
+    while True:
+        if not at_once:
+            await _pause(seconds() if callable(seconds) else seconds, jitter, wake, outage)
+        at_once = False
+        wake.clear()
+        try:
+            await work()
+            outage = False
+        except EngineUnavailable as error:
+            outage = True
+            (on_outage or _log_outage)(error)
+        raise_if_cancelled()
+
+
+def _log_outage(error: EngineUnavailable) -> None:
+    log.warning("periodic work is postponed: %s", error)
+
+
+async def _pause(seconds: float, jitter: tuple[float, float], wake: asyncio.Event, outage: bool) -> None:
+    """Wait until the interval has passed or the work is woken, after an outage not at once."""
+    pause_s = seconds * random.uniform(*jitter)
+    deaf_s = min(pause_s, OUTAGE_PAUSE_S) if outage else 0.0
+    if deaf_s:
+        await asyncio.sleep(deaf_s)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(pause_s - deaf_s):  # not wait_for, which can lose a cancellation in Python 3.11
+            await wake.wait()
 
 
 async def run_in_thread(work: Callable[[], Value], limit_s: float) -> Value:

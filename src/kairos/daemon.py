@@ -22,11 +22,14 @@ from kairos import environment
 from kairos.agents.checks.isolation import IsolationStatus
 from kairos.api.access.public_address import link_base
 from kairos.api.app import create_app
+from kairos.api.components import ApiComponents
 from kairos.api.connections import Connections, GuardedHttp, GuardedWebSocket, raise_file_limit
-from kairos.api.services import Services
-from kairos.assembly import Components, DaemonRole, assemble
+from kairos.api.readiness import Readiness
+from kairos.assembly import Components, assemble
 from kairos.background_tasks import end, keep_running
+from kairos.components import ComponentState
 from kairos.config import InvalidConfig, Settings
+from kairos.db.models import DaemonRole
 from kairos.embedded import Addresses, DataFolder, EmbeddedEngines
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.temporary_folder import ensure_temporary_folder
@@ -69,9 +72,7 @@ class Started:
     isolation: IsolationStatus
 
 
-async def serve(
-    settings: Settings, role: DaemonRole, announce: Callable[[Started, Services], None], began: float
-) -> None:
+async def serve(settings: Settings, role: DaemonRole, announce: Callable[[Started], None], began: float) -> None:
     """Run a daemon until SIGTERM or SIGINT. `announce` is called once it is ready.
 
     Raises `InvalidConfig`, `EngineUnavailable`, `PortInUse`, `DataFolderInUse` and other errors of the start.
@@ -199,20 +200,22 @@ async def _run(
     role: DaemonRole,
     listener: socket.socket | None,
     stopping: Stopping,
-    announce: Callable[[Started, Services], None],
+    announce: Callable[[Started], None],
     began: float,
 ) -> None:
     """Run the components of the role until a signal arrives or one fails for good, then stop the worker and the API."""
     secret = folder.path / LOCAL_SECRET
-    folder.write_secret(LOCAL_SECRET, parts.services.local_secret)
-    server = http_server(parts.services) if listener else None
-    background = [keep_running(run.__qualname__, run) for run in (parts.sweeper.run, *parts.background)]
+    folder.write_secret(LOCAL_SECRET, parts.api.local_secret)
+    server = http_server(parts.settings, parts.endpoint_components) if listener else None
+    background = [keep_running(run.__qualname__, run) for run in (parts.orchestration.sweeper.run, *parts.background)]
     if parts.engines:
         background.append(parts.engines.watch())
     tasks = [asyncio.create_task(work) for work in background]
-    isolation = asyncio.create_task(parts.services.isolation.status())
+    isolation = asyncio.create_task(parts.agents.isolation.status())
     worker = (
-        asyncio.create_task(parts.worker.run(stopping.asked, stopping.hurry)) if role is not DaemonRole.API else None
+        asyncio.create_task(parts.orchestration.worker.run(stopping.asked, stopping.hurry))
+        if role is not DaemonRole.API
+        else None
     )
     serving = asyncio.create_task(server.serve(sockets=[listener])) if server and listener else None
     everything = [task for task in (*tasks, worker, serving) if task]
@@ -227,11 +230,11 @@ async def _run(
         link = await _setup_link(parts, listener) if listener else None
         seconds = time.monotonic() - began
         page = link_base(parts.settings, listener.getsockname()[1]) if listener else ""
-        started = Started(address, page, link, await _missing(parts.services), seconds, await _reported(isolation))
+        started = Started(address, page, link, await _missing(parts.api.readiness), seconds, await _reported(isolation))
         folder.write_runtime(
             {"pid": os.getpid(), "address": address, "role": role, "ready_s": round(started.seconds, 2)}
         )
-        announce(started, parts.services)
+        announce(started)
         stop = asyncio.create_task(stopping.asked.wait())
         await asyncio.wait([stop, *everything], return_when=asyncio.FIRST_COMPLETED)
         stopping.asked.set()
@@ -259,12 +262,12 @@ async def _reported(probing: asyncio.Task[IsolationStatus]) -> IsolationStatus:
     return isolation
 
 
-def http_server(services: Services) -> uvicorn.Server:
+def http_server(settings: Settings, components: ApiComponents) -> uvicorn.Server:
     """The HTTP server of a daemon. The daemon handles the signals."""
-    server_settings = services.settings.server
+    server_settings = settings.server
     guard = Connections(server_settings)
     config = uvicorn.Config(
-        create_app(services),
+        create_app(components),
         http=partial(GuardedHttp, guard),  # type: ignore[arg-type]  # called like the class
         forwarded_allow_ips=server_settings.trusted_proxies,
         log_config=None,
@@ -307,10 +310,10 @@ def _address(listener: socket.socket | None) -> str:
 
 async def _setup_link(parts: Components, listener: socket.socket) -> str | None:
     """A new setup link, or None once an operator has a password. A new one at each start, in case the log was lost."""
-    token = await parts.first_account.new_link()
+    token = await parts.api.first_account.new_link()
     return f"{link_base(parts.settings, listener.getsockname()[1])}/setup#{token}" if token else None
 
 
-async def _missing(services: Services) -> dict[str, str]:
-    found = await services.probe()
-    return {name: part.get("detail", "") for name, part in found.items() if part["state"] != "ok"}
+async def _missing(readiness: Readiness) -> dict[str, str]:
+    found = await readiness.components()
+    return {name: part.detail for name, part in found.items() if part.state is not ComponentState.OK}

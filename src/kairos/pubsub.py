@@ -7,8 +7,10 @@ each connection, the first one included, because it may have missed notices befo
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from redis.asyncio.client import PubSub as RedisPubSub
 from redis.exceptions import ResponseError
 
 from kairos import redis_keys
+from kairos.background_tasks import JITTER, every, run_together
 from kairos.errors import EngineUnavailable
 from kairos.redis_client import CONNECTION_ERRORS, blocking_redis_errors, redis_errors
 from kairos.tenancy import TaskId
@@ -91,6 +94,30 @@ class Channels:
                 await sent
 
 
+class _Changes:
+    """The payloads of the notices since the last refresh."""
+
+    def __init__(self) -> None:
+        self._payloads: set[bytes] = set()
+        self._read_at = -math.inf
+        """The time at which everything was read."""
+
+    def add(self, notice: Notice | Subscribed) -> None:
+        if isinstance(notice, Notice):
+            self._payloads.add(notice.payload)
+        else:
+            self._read_at = -math.inf
+
+    def take(self, poll_s: float) -> frozenset[bytes] | None:
+        """Return the payloads, or None if everything must be read: frequent notices must not prevent that."""
+        payloads = frozenset(self._payloads)
+        self._payloads.clear()
+        if payloads and time.monotonic() - self._read_at < poll_s:
+            return payloads
+        self._read_at = time.monotonic()
+        return None
+
+
 class PubSub:
     """Publishes and receives notices."""
 
@@ -120,6 +147,38 @@ class PubSub:
             except EngineUnavailable:
                 await asyncio.sleep(random.uniform(0.5, 1) * min(PAUSES_S[1], PAUSES_S[0] * 2**failures))
                 failures = min(failures + 1, 16)
+
+    async def follow(
+        self,
+        channel: str,
+        poll: float | Callable[[], float],
+        refresh: Callable[[frozenset[bytes] | None], Awaitable[object]],
+        on_outage: Callable[[EngineUnavailable], object] | None = None,
+        *,
+        jitter: tuple[float, float] = JITTER,
+        at_once: bool = True,
+        wake: asyncio.Event | None = None,
+    ) -> None:
+        """Refresh at each notice, after each connection, and every `poll` seconds, because notices may be lost.
+
+        Notices that arrive during a refresh cause one more. `refresh` receives their payloads, or None if it must read
+        everything. The other parameters are those of `every`.
+        """
+        wake, changes = wake or asyncio.Event(), _Changes()
+
+        async def listen() -> None:
+            async for notice in self.listen([channel]):
+                changes.add(notice)
+                wake.set()
+
+        async def refresh_changed() -> None:
+            try:
+                await refresh(changes.take(poll() if callable(poll) else poll))
+            except EngineUnavailable:
+                changes.add(Subscribed())
+                raise
+
+        await run_together(every(poll, refresh_changed, on_outage, jitter=jitter, at_once=at_once, wake=wake), listen())
 
     async def _connection(self, channels: Channels) -> AsyncGenerator[Notice | Subscribed, None]:
         """Yield the notices of one connection until it fails."""

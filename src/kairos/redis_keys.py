@@ -15,12 +15,8 @@ from kairos.tenancy import ProjectId
 NAMESPACE = "kairos"  # tests on a shared Redis use another
 
 
-# Keys of the lane, then prefixes that a project's id completes; the head of queue.lua describes each.
-QUEUE_PARTS = ("turn", "vt", "last", "cap", "weight", "bell", "due", "projects", "wait:", "run:", "later:", "order:")
-
-
 def queue_lane(lane: Lane, namespace: str = NAMESPACE) -> str:
-    """The prefix of all keys of a lane; queue.lua appends one of QUEUE_PARTS."""
+    """The prefix of all keys of a lane; the head of queue.lua describes what it appends."""
     return f"{namespace}:queue:{{{lane}}}:"
 
 
@@ -77,11 +73,6 @@ def deltas_channel(project_id: ProjectId) -> str:
 def project_of_deltas(channel: str) -> ProjectId:
     """The project of a deltas channel."""
     return ProjectId(UUID(channel.removesuffix(":deltas")))
-
-
-def project_data(project_id: ProjectId, *parts: str) -> str:
-    """A key with a project's data, such as `<project>:cache:<digest>`."""
-    return ":".join((str(project_id), *parts))
 
 
 def project_pattern(project_id: ProjectId) -> str:

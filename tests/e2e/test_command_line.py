@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from scripts import documents
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, command, parsed
 
@@ -28,13 +32,19 @@ def kairos(daemon: DaemonProcess, *arguments: str):
     return command(daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
 
 
+def documented(name: str) -> list[str]:
+    """Return the commands of a document that run beside a daemon, line by line."""
+    blocks = [block.text for block in documents.read(documents.ROOT / name).blocks if block.language == "bash"]
+    return [line for line in "".join(blocks).splitlines() if not line.startswith(("make ", "source "))]
+
+
 async def test_first_start_runs_a_sample_task_and_prints_address_memory_and_result(daemon: DaemonProcess):
     await eventually(lambda: "try: kairos task submit" in daemon.log, 60, "the sample task has ended")
     for text in (
         "Kairos is ready at http://localhost:",
         "MB PSS",
         "/setup#",
-        "Paris",
+        '"sentiment"',
         "Guardian: approved",
         "utility",
     ):
@@ -42,11 +52,33 @@ async def test_first_start_runs_a_sample_task_and_prints_address_memory_and_resu
 
 
 def test_submit_with_wait_prints_progress_and_verdict(daemon: DaemonProcess):
-    done = kairos(daemon, "task", "submit", "Which city is the capital of Italy?", "--require", "Rome", "--wait")
+    done = kairos(daemon, "task", "submit", "Name a colour.", "--forbid", "grey", "--wait")
     assert done.returncode in (0, 10), done.stderr
     assert "Guardian:" in done.stdout
     assert "smollm2-135m" in done.stdout
     assert "drafting" in done.stderr, "progress must go to standard error"
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md"])
+def test_documented_commands_run_as_written(daemon: DaemonProcess, document: str):
+    """The model may also answer the tutorial's rejected task correctly: processors round differently."""
+    folder = Path(sys.executable).parent
+    environment = {**os.environ, "KAIROS_CONFIG": str(daemon.config), "PATH": f"{folder}:{os.environ['PATH']}"}
+    lines = [line.replace(".venv/bin/", "") for line in documented(document)]
+    assert lines
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=daemon.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode in ((0, 10) if "waiter was rude" in line else (0,)), (
+            f"{line}: {done.stdout}{done.stderr}"
+        )
 
 
 def test_commands_print_json(daemon: DaemonProcess):

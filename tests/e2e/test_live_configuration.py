@@ -32,9 +32,9 @@ async def daemons_with_version(
     daemon: DaemonProcess, version: int, slots: int, count: int
 ) -> list[dict[str, Any]] | None:
     """Return the live daemons with this many slots, or None until `count` of them have this version."""
-    items = (await daemon.ask("GET", "/api/config/replicas"))["items"]
+    items = (await daemon.ask("GET", "/api/daemons"))["items"]
     alive = [item for item in items if item["alive"] and item["heartbeat_at"] and item["slots"] == slots]
-    return alive if len([item for item in alive if item["version"] == version]) == count else None
+    return alive if len([item for item in alive if item["config_version"] == version]) == count else None
 
 
 @pytest.mark.timeout(240)

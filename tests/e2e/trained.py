@@ -14,13 +14,14 @@ from kairos import __version__
 from kairos.config import Settings
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
-from kairos.db.models import AdapterRow, AdapterState, SampleRow, TrainingRunRow
+from kairos.db.models import AdapterRow, AdapterState, SampleRow, SampleSource, TrainingRunRow
 from kairos.db.repositories import adapters
 from kairos.embedded import Addresses
 from kairos.fine_tuning.adapters.adapters import KEPT, AdapterFiles
 from kairos.fine_tuning.adapters.serving import served_name
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GateReport, Pair, rule, summarise
-from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.fine_tuning.training.process.job import TrainingPhase
+from kairos.orchestration.dataset.samples import record
 from kairos.tenancy import ProjectId, new_id
 
 HELD_OUT = ("Search", "Billing", "Sign-in", "Export", "Webhooks", "Alerts", "Invoices", "API keys")
@@ -98,7 +99,7 @@ def _run(project_id: ProjectId, run_id: UUID, base: str) -> TrainingRunRow:
         base=base,
         state="done",
         rows=len(TRAINING),
-        progress={**curve[-1], "phase": "evaluating", "steps": STEPS, "curve": curve},
+        progress={**curve[-1], "phase": TrainingPhase.CONTROL_PROMPTS, "steps": STEPS, "curve": curve},
         created_at=now - timedelta(minutes=9),
         started_at=now - timedelta(minutes=8),
         finished_at=now,

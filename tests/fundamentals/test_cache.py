@@ -26,7 +26,7 @@ async def test_cache_hit_does_not_change_the_quality(app: KairosApp):
     async with app.working():
         await app.finished(await app.submit(**SUMMARY, task_type="summary"))
         await app.finished(await app.submit(**SUMMARY, task_type="summary"))
-    score = app.parts.services.router._calculate_model_score("echo", "summary", app.project_id)
+    score = app.parts.llm.router._calculate_model_score("echo", "summary", app.project_id)
     assert score
     assert round(score.n) == 1
 
@@ -79,6 +79,6 @@ async def test_concurrent_identical_requests_make_one_call(app: KairosApp, model
 async def test_cache_of_a_project_can_be_flushed(app: KairosApp, models: ModelServer):
     async with app.working():
         await app.finished(await app.submit(**SUMMARY))
-        assert await app.parts.services.router.cache.flush(app.project_id) == 1
+        assert await app.parts.llm.router.cache.flush(app.project_id) == 1
         await app.finished(await app.submit(**SUMMARY))
     assert len(models.calls) == 2

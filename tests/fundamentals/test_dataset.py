@@ -22,7 +22,7 @@ async def ada(app: KairosApp, anonymous: Caller) -> Caller:
 
 
 async def ben(app: KairosApp, anonymous: Caller) -> Caller:
-    from kairos.db.repositories import members, people
+    from kairos.db.repositories.access import members, people
 
     user_id = UserId(new_id())
     async with app.database.scope(Scope(app.project_id, user_id, operator=True)) as session:

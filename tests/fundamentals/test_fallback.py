@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from kairos.components import ComponentState
 from kairos.config import ModelSettings, RouterSettings
-from kairos.db.models import TaskState
-from kairos.db.repositories import metrics
+from kairos.db.models import EventKind, TaskState
+from kairos.db.repositories.monitoring import metrics
 from kairos.embedded import Addresses
 from kairos.llm.calls.providers import CallLimits, ChatRequest, ModelStreamCut
-from kairos.llm.routing.llm_router import CallContext, RoutedAnswer
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import CallContext
 from tests.kit.conditions import eventually
 from tests.kit.kairos_app import KairosApp, open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
@@ -45,7 +47,7 @@ async def two_servers(addresses: Addresses, models: ModelServer):
 @pytest.fixture
 def short_first_token_limit(two_models: KairosApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limit the time to the first token to half a second instead of a minute."""
-    monkeypatch.setattr(two_models.parts.services.router._providers, "_limits", CallLimits(first_token_s=0.5))
+    monkeypatch.setattr(two_models.parts.llm.router._providers, "_limits", CallLimits(first_token_s=0.5))
 
 
 async def streamed(app: KairosApp) -> tuple[str, RoutedAnswer]:
@@ -55,11 +57,11 @@ async def streamed(app: KairosApp) -> tuple[str, RoutedAnswer]:
     async def on_delta(text: str) -> None:
         received.append(text)
 
-    async def emit(kind: str, data: Mapping[str, Any]) -> None:
+    async def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
         pass
 
     request = ChatRequest(messages=({"role": "user", "content": "say hello"},))
-    answer = await app.parts.services.router.complete(CallContext(app.project_id), request, emit, on_delta)
+    answer = await app.parts.llm.router.complete(CallContext(app.project_id), request, emit, on_delta)
     return "".join(received), answer
 
 
@@ -114,7 +116,7 @@ async def test_hanging_server_leaves_time_for_the_next_model(two_models: KairosA
     assert (task.state, task.output, task.attempts) == (TaskState.SUCCEEDED, "from the spare", 1)
     [decision] = await two_models.decisions(task.id)
     assert [(call["model"], call["error"]) for call in decision.calls] == [("echo", "model_timeout"), ("spare", None)]
-    breaker, _ = two_models.parts.services.router.health.snapshot("echo")
+    breaker, _ = two_models.parts.llm.router.health.snapshot("echo")
     assert breaker.errors == 1
 
 
@@ -124,7 +126,7 @@ async def test_short_task_timeout_does_not_count_against_a_server(two_models: Ka
     async with two_models.working():
         task = await two_models.finished(await two_models.submit(timeout_s=1))
     assert task.output == "from the spare"
-    breaker, _ = two_models.parts.services.router.health.snapshot("echo")
+    breaker, _ = two_models.parts.llm.router.health.snapshot("echo")
     assert breaker.errors == 0
 
 
@@ -191,7 +193,7 @@ async def test_three_consecutive_failures_open_the_breaker(two_models: KairosApp
         for _ in range(5):
             await two_models.finished(await two_models.submit())
     assert len(models.calls_of("echo")) == 3
-    assert two_models.parts.services.router.health.status("echo", 0).state == "unhealthy"
+    assert two_models.parts.llm.router.health.status("echo", 0).state == "unhealthy"
 
 
 async def test_open_breaker_and_its_reset_reach_the_other_replicas(
@@ -202,7 +204,7 @@ async def test_open_breaker_and_its_reset_reach_the_other_replicas(
         async with two_models.working(), other.working():
             await two_models.finished(await two_models.submit())
             await eventually(lambda: "echo" in _unavailable_models(other), 5, "the other replica opens its breaker")
-            two_models.parts.services.router.health.reset("echo")
+            two_models.parts.llm.router.health.reset("echo")
             await eventually(
                 lambda: "echo" not in _unavailable_models(other), 5, "the other replica closes its breaker"
             )
@@ -234,8 +236,8 @@ async def test_last_resort_is_called_when_all_breakers_are_open(addresses: Addre
 
 def _unavailable_models(app: KairosApp) -> str:
     """Return the readiness detail, which names the models with an open breaker; empty if all are available."""
-    return app.parts.services.router.readiness()["detail"] if _degraded(app) else ""
+    return app.parts.llm.router.readiness().detail if _degraded(app) else ""
 
 
 def _degraded(app: KairosApp) -> bool:
-    return app.parts.services.router.readiness()["state"] != "ok"
+    return app.parts.llm.router.readiness().state is not ComponentState.OK

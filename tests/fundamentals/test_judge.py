@@ -30,7 +30,7 @@ async def judged(addresses: Addresses, models: ModelServer):
 async def test_answer_without_checks_is_judged_with_a_reason(judged: KairosApp):
     async with judged.working():
         task = await judged.finished(await judged.submit("greet me"))
-        await judged.parts.judge.drain()
+        await judged.parts.agents.judge.drain()
     assert task.state == TaskState.SUCCEEDED
     last = (await judged.events(task.id))[-1]
     assert (last.kind, last.data["score"], last.data["reason"]) == ("judged", 0.9, "it greets")
@@ -41,14 +41,14 @@ async def test_answer_without_checks_is_judged_with_a_reason(judged: KairosApp):
 async def test_judge_is_not_called_if_checks_measured_the_answer(judged: KairosApp, models: ModelServer):
     async with judged.working():
         await judged.finished(await judged.submit(require=("hello",)))
-        await judged.parts.judge.drain()
+        await judged.parts.agents.judge.drain()
     assert models.calls_of("judge") == []
 
 
 async def test_judge_does_not_score_its_own_answer(judged: KairosApp, models: ModelServer):
     async with judged.working():
         task = await judged.finished(await judged.submit(model="judge"))
-        await judged.parts.judge.drain()
+        await judged.parts.agents.judge.drain()
     assert len(models.calls_of("judge")) == 1, "one call for the answer, none to score it"
     assert (await judged.decisions(task.id))[0].quality is None
 
@@ -61,13 +61,13 @@ async def test_judge_does_not_score_an_adapter_of_itself(
     async def no_refresh() -> None:
         """Do nothing: a refresh would remove the adapter, which is not in the database."""
 
-    monkeypatch.setattr(judged.parts.services.deployments, "_refresh_if_possible", no_refresh)
+    monkeypatch.setattr(judged.parts.learning.deployments, "_refresh_if_possible", no_refresh)
     async with ModelServer(ScriptedModel("tuned", answer="hello")) as other:
         tuned = Model("judge@1-v1", "tuned", other.base_url, local=True, project_id=judged.project_id, base="judge")
-        judged.parts.services.router.replace_adapters([tuned])
+        judged.parts.llm.router.replace_adapters([tuned])
         async with judged.working():
             task = await judged.finished(await judged.submit(model="judge@1-v1"))
-            await judged.parts.judge.drain()
+            await judged.parts.agents.judge.drain()
     assert task.state == TaskState.SUCCEEDED
     assert models.calls_of("judge") == []
     assert (await judged.decisions(task.id))[0].quality is None
@@ -77,7 +77,7 @@ async def test_invalid_judge_answer_measures_nothing(judged: KairosApp, models: 
     models.add(ScriptedModel("judge", answer="splendid!"))
     async with judged.working():
         task = await judged.finished(await judged.submit())
-        await judged.parts.judge.drain()
+        await judged.parts.agents.judge.drain()
     assert task.state == TaskState.SUCCEEDED
     assert (await judged.decisions(task.id))[0].quality is None
     assert (await judged.events(task.id))[-1].kind == "not_judged"
@@ -86,7 +86,7 @@ async def test_invalid_judge_answer_measures_nothing(judged: KairosApp, models: 
 async def test_number_and_cost_of_judge_calls_are_reported(judged: KairosApp):
     async with judged.working():
         await judged.finished(await judged.submit())
-        await judged.parts.judge.drain()
-        figures = await judged.parts.judge.figures(judged.project_id, datetime.now(UTC) - timedelta(days=1))
+        await judged.parts.agents.judge.drain()
+        figures = await judged.parts.agents.judge.figures(judged.project_id, datetime.now(UTC) - timedelta(days=1))
     assert (figures.judged, figures.calls, figures.failures) == (1, 1, 0)
     assert figures.cost_usd == 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kairos.db.models import TaskState
-from kairos.db.repositories import labels
+from kairos.db.repositories.tasks import labels
 from kairos.errors import Conflict, InvalidInput
 from kairos.orchestration.tasks.labels import Label, NewLabel
 from kairos.tenancy import TaskId
@@ -17,7 +17,7 @@ async def save_label(
     app: KairosApp, task_id, label: Label, output: str | None = None, reason: str | None = None
 ) -> None:
     new = NewLabel(label, output, reason)
-    await app.parts.services.labels.save(app.project_id, app.user_id, TaskId(task_id), new)
+    await app.parts.orchestration.labels.save(app.project_id, app.user_id, TaskId(task_id), new)
 
 
 async def quality(app: KairosApp, task_id) -> float | None:

@@ -18,9 +18,11 @@ async def test_watcher_receives_every_event_of_a_task(app: KairosApp):
         await watcher.wait_for_hello()
         await app.finished(await app.submit("say hello", require=("hello",)))
         await watcher.wait_for("succeeded")
+        [listed] = (await owner.get("/api/tasks"))["items"]
     assert watcher.kinds == ["queued", "running", "drafting", "decision", "verdict", "succeeded"]
     last = watcher.events[-1]["task"]
-    assert (last["state"], last["title"], last["model"]) == ("succeeded", "say hello", "echo")
+    assert (last["state"], last["prompt"], last["model"]) == ("succeeded", "say hello", "echo")
+    assert last == listed, "events contain the row of the list"
 
 
 async def test_missed_events_are_sent_from_the_last_cursor(app: KairosApp):

@@ -159,6 +159,6 @@ async def test_broken_file_is_listed_with_its_cause_and_affects_nothing_else(kai
     """Each file is first imported in a temporary process."""
     async with kairos_with("import os\nos._exit(1)\n") as kairos:
         task = await kairos.finished(await kairos.submit("hello"))
-        broken = kairos.parts.services.plugins.entry("mine.py")
+        broken = kairos.parts.agents.plugins.entry("mine.py")
     assert task.state == TaskState.SUCCEEDED
     assert broken.error == "it exited with status 1 while it was imported"

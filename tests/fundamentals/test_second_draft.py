@@ -63,7 +63,7 @@ async def test_rejected_model_is_called_again_if_the_adapter_is_no_candidate(app
     adapter = Model(
         "echo@12345678-v1", "tuned", models.base_url, base="echo", project_id=app.project_id, local=True, share=0.0
     )
-    app.parts.services.router.replace_adapters([adapter])
+    app.parts.llm.router.replace_adapters([adapter])
     assert await run_task(app) == (TaskState.SUCCEEDED, ["echo", "echo"])
 
 

@@ -132,7 +132,7 @@ async def test_model_timeout_at_the_task_deadline_is_a_task_timeout(app: KairosA
             await asyncio.sleep(attempt.timeout_s - 0.01)
             raise ModelTimeout(model="echo", reason="", phase="the next token", seconds=0.5, remedy="")
 
-    app.parts.services.agents.register(Slow())
+    app.parts.agents.registry.register(Slow())
     async with app.working():
         task = await app.finished(await app.submit(agent="Slow", timeout_s=0.5))
     assert task.error
@@ -165,7 +165,7 @@ async def test_dead_task_can_be_retried_manually(app: KairosApp, models):
     async with app.working():
         task_id = await app.submit(max_attempts=1)
         assert (await app.finished(task_id)).state == TaskState.DEAD
-        await app.parts.services.submissions.retry(app.project_id, task_id)
+        await app.parts.orchestration.submissions.retry(app.project_id, task_id)
         assert (await app.in_state(task_id, TaskState.SUCCEEDED)).attempts == 2
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import insert, update
 from kairos.db.models import (
     AdapterRow,
     AdapterState,
+    DaemonRole,
     DecisionRow,
     MetricRow,
     ReplicaRow,
@@ -19,8 +20,8 @@ from kairos.db.models import (
     TaskState,
     TrainingRunRow,
 )
-from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import DaemonStatus
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import DaemonStatus
 from kairos.orchestration.queue.heartbeat import Heartbeat
 from kairos.tenancy import NOBODY, new_id
 from tests.kit.api import Caller, Reply, serving, signed_in
@@ -51,13 +52,17 @@ async def agents(owner: Caller) -> Reply:
     return await owner.get("/api/agents")
 
 
+async def daemons(owner: Caller) -> list[dict]:
+    return (await owner.get("/api/daemons"))["items"]
+
+
 class TestAgents:
     async def test_agents_are_offline_without_a_working_daemon(self, owner: Caller):
         reply = await agents(owner)
         shown = agent(reply)
         assert (shown["state"], shown["tasks"], shown["last_heartbeat"]) == ("offline", [], None)
         assert shown["capabilities"]
-        assert reply["workers"] == []
+        assert await daemons(owner) == []
         assert shown["today"]["cost_usd"] is None
         assert shown["today"]["mean_s"] is None
 
@@ -77,8 +82,8 @@ class TestAgents:
             assert 0 < len(task["prompt"]) <= 500
             assert age(shown["last_heartbeat"]) < 5
             assert (shown["today"]["running"], shown["today"]["queued"]) == (1, 0)
-            assert [worker["alive"] for worker in reply["workers"]] == [True]
-            assert app.parts.services.coordinator.running(app.project_id) == {"ExecutionAgent": [task_id]}
+            assert [daemon["alive"] for daemon in await daemons(owner)] == [True]
+            assert app.parts.orchestration.coordinator.running(app.project_id) == {"ExecutionAgent": [task_id]}
             await app.cancel(task_id)
             await app.finished(task_id)
         assert agent(await agents(owner))["today"]["cancelled"] == 1
@@ -93,7 +98,7 @@ class TestAgents:
             assert agent(await agents(owner))["state"] == "working"
             shown = agent(await agents(other_caller))
             assert (shown["state"], shown["tasks"], shown["today"]["running"]) == ("idle", [], 0)
-            assert app.parts.services.coordinator.running(other[0]) == {}
+            assert app.parts.orchestration.coordinator.running(other[0]) == {}
             await app.cancel(task_id)
             await app.finished(task_id)
 
@@ -116,20 +121,20 @@ class TestReplicas:
         assert [d.name for d in await _known(app)] == [], "a clean stop deletes the row"
 
     async def test_daemon_without_heartbeat_is_dead(self, app: KairosApp, owner: Caller):
-        await Heartbeat(app.database, "lost", lambda: DaemonStatus("worker", "1", 2)).beat()
+        await Heartbeat(app.database, "lost", lambda: DaemonStatus(DaemonRole.WORKER, "1", 2)).beat()
         last_heartbeat = datetime.now(UTC) - timedelta(seconds=30)
         async with app.database.scope(NOBODY) as session:
             await session.execute(update(ReplicaRow).values(heartbeat_at=last_heartbeat))
-        [worker] = (await agents(owner))["workers"]
-        assert (worker["name"], worker["alive"]) == ("lost", False)
+        [daemon] = await daemons(owner)
+        assert (daemon["name"], daemon["role"], daemon["alive"], daemon["slots"]) == ("lost", "worker", False, 2)
         assert agent(await agents(owner))["state"] == "offline"
 
     async def test_api_daemon_does_not_count_as_a_worker(self, app: KairosApp, owner: Caller):
-        await Heartbeat(app.database, "api", lambda: DaemonStatus("api", "1", 0)).beat()
+        await Heartbeat(app.database, "api", lambda: DaemonStatus(DaemonRole.API, "1", 0)).beat()
         assert agent(await agents(owner))["state"] == "offline"
 
     async def test_heartbeat_keeps_the_start_time(self, app: KairosApp, owner: Caller):
-        heart = Heartbeat(app.database, "h", lambda: DaemonStatus("all", "1", 1))
+        heart = Heartbeat(app.database, "h", lambda: DaemonStatus(DaemonRole.ALL, "1", 1))
         await heart.beat()
         [first] = await _known(app)
         await asyncio.sleep(0.01)

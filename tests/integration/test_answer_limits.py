@@ -82,7 +82,7 @@ async def test_prompt_that_does_not_fit_is_not_sent(app: KairosApp, models: Mode
 
 async def test_slow_model_has_a_lower_default_limit(app: KairosApp, models: ModelServer):
     models.add(ScriptedModel("small", answer="word " * 40, tokens_per_s=2.0 * 10))
-    router = app.parts.services.router
+    router = app.parts.llm.router
     assert router.answer_limit(router.require("small")) == 512
     router._caller._speeds._speeds["small"] = 2.0  # measuring 2 tokens per second would take too long
     assert router.answer_limit(router.require("small")) == 192
@@ -93,7 +93,7 @@ async def test_prompt_cut_by_the_server_fails_the_call_and_sets_the_context(addr
     prompt = "The committee of the region described an unusually thorough investigation. " * 500
     async with app_with_model(addresses, models, context=16384) as app:
         task = await app.finished(await app.submit(prompt))
-        router = app.parts.services.router
+        router = app.parts.llm.router
         assert task.state == TaskState.FAILED
         assert (task.error or {})["code"] == "model_prompt_cut"
         assert "OLLAMA_CONTEXT_LENGTH" in (task.error or {})["message"]
@@ -131,7 +131,7 @@ async def test_context_named_in_a_refusal_is_stored(addresses: Addresses, models
     models.add(ScriptedModel("small", answer="short", refuses=refuses))
     async with app_with_model(addresses, models, context=16384) as app:
         task = await app.finished(await app.submit("hello"))
-        router = app.parts.services.router
+        router = app.parts.llm.router
         assert task.state == TaskState.SUCCEEDED
         assert router.contexts.of(router.require("small")) == 4096
     assert [body["max_tokens"] for body in sent(models)] == [2048, 1024]
@@ -159,7 +159,7 @@ async def test_context_served_by_ollama_is_polled(addresses: Addresses, models: 
     async with AnyServer(ollama) as server:
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
         async with open_app(addresses, models, models=[entry]) as app:
-            router = app.parts.services.router
+            router = app.parts.llm.router
             model = router.require("o")
             run_poller = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
             poll = run_poller.__self__.poll  # type: ignore[attr-defined]
@@ -196,7 +196,7 @@ async def test_context_of_other_servers_is_read_from_their_own_endpoints(
     async with AnyServer(lambda request: answers.get(request.target, (404, {}))) as server:
         entry = ModelSettings(name="o", upstream="small", base_url=f"{server.address}/v1", local=True)
         async with open_app(addresses, models, models=[entry]) as app:
-            router = app.parts.services.router
+            router = app.parts.llm.router
             run_poller = next(run for run in app.parts.background if "ContextPoller" in run.__qualname__)
             await run_poller.__self__.poll()  # type: ignore[attr-defined]
             assert router.contexts.of(router.require("o")) == context

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
+from uuid import UUID
 
 import jwt
 import pytest
 
 from kairos.api.access.first_account import FIRST_ADMIN
-from kairos.db.repositories import sessions
-from kairos.tenancy import Scope
+from kairos.db.models import DecisionRow
+from kairos.db.repositories.access import sessions
+from kairos.db.repositories.tasks import history
+from kairos.llm.routing.scoring import DecisionKind
+from kairos.llm.routing.task_types import TaskTypeSource
+from kairos.monitoring.performance_tracker import ModelCall
+from kairos.tenancy import Scope, new_id
 from tests.kit.api import Caller, signed_in
 from tests.kit.conditions import eventually
 from tests.kit.kairos_app import KairosApp, new_project
@@ -25,8 +32,27 @@ async def with_password(app: KairosApp, password: str) -> str:
     token = new_secret()
     async with app.database.scope(Scope(user_id=app.user_id)) as session:
         await sessions.add_link(session, digest(token), app.user_id, "setup", timedelta(hours=1))
-    await app.parts.services.accounts.use_link(token, password, "test")
+    await app.parts.api.accounts.use_link(token, password, "test")
     return f"{app.user_id}@test"
+
+
+async def add_decision(app: KairosApp, task_id: str, costs: list[float | None]) -> None:
+    """Store a decision for the task, with one call for each cost."""
+    calls = [asdict(ModelCall("echo", True, None, None, 0.1, 1, 1, cost)) for cost in costs]
+    row = DecisionRow(
+        project_id=app.project_id,
+        id=new_id(),
+        task_id=UUID(task_id),
+        attempt=1,
+        task_type="code",
+        task_type_source=TaskTypeSource.CALLER,
+        kind=DecisionKind.ONLY,
+        candidates=[],
+        excluded=[],
+        calls=calls,
+    )
+    async with app.database.project(app.project_id) as session:
+        await history.add_decision(session, row)
 
 
 class TestSignIn:
@@ -59,7 +85,7 @@ class TestSignIn:
         assert "10 characters" in reply["detail"]
 
     async def test_local_admin_signs_in_with_the_local_secret(self, app: KairosApp, anonymous: Caller):
-        right = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        right = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
         wrong = await anonymous.post("/api/auth/local", {"secret": "guess"})
         assert (right.status, wrong.status) == (200, 401)
         me = await anonymous.with_token(right["access_token"]).get("/api/auth/me")
@@ -75,7 +101,7 @@ class TestTokens:
     async def test_forged_token_is_refused(self, app: KairosApp, owner: Caller, forge: str):
         claims = jwt.decode(owner.token, options={"verify_signature": False})
         header = jwt.get_unverified_header(owner.token)
-        key = app.parts.services.keys._keys[header["kid"]]
+        key = app.parts.api.keys._keys[header["kid"]]
         forged = {
             "project": lambda: _with_payload(owner.token, {**claims, "project_id": str(app.user_id)}),
             "unsigned": lambda: jwt.encode(claims, "", algorithm="none", headers={"kid": header["kid"]}),
@@ -158,6 +184,16 @@ class TestTasks:
         await owner.post(f"/api/tasks/{one}/cancel")
         cancelled = await owner.get("/api/tasks?state=cancelled&state=failed")
         assert [task["id"] for task in cancelled["items"]] == [one]
+
+    async def test_cost_is_the_sum_of_the_known_costs_of_all_calls(self, app: KairosApp, owner: Caller):
+        queued, costly, unknown = [(await owner.post("/api/tasks", {"prompt": "x"}))["id"] for _ in range(3)]
+        await add_decision(app, costly, [0.5, None])
+        await add_decision(app, costly, [0.25])
+        await add_decision(app, unknown, [None])
+        listed = {item["id"]: item["cost_usd"] for item in (await owner.get("/api/tasks"))["items"]}
+        assert listed == {queued: None, costly: 0.75, unknown: None}
+        for task_id, cost in listed.items():
+            assert (await owner.get(f"/api/tasks/{task_id}"))["cost_usd"] == cost
 
     async def test_impossible_action_is_refused_with_its_reason(self, owner: Caller):
         task = (await owner.post("/api/tasks", {"prompt": "x"}))["id"]
@@ -280,7 +316,7 @@ class TestRouter:
 
     async def test_only_operators_reset_a_model(self, app: KairosApp, owner: Caller):
         assert (await owner.post("/api/models/echo/reset")).status == 403
-        local = await owner.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        local = await owner.post("/api/auth/local", {"secret": app.parts.api.local_secret})
         operator = owner.with_token(local["access_token"])
         assert (await operator.post("/api/models/echo/reset")).status == 204
         assert (await operator.post("/api/models/nobody/reset")).status == 422

@@ -10,29 +10,14 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from kairos.db.engine import Session
-from kairos.db.models import MetricRow, TaskRow, TaskState
-from kairos.db.repositories import tasks
+from kairos.db.models import EventKind, MetricRow, TaskRow, TaskState
 from kairos.errors import EngineUnavailable
-from kairos.orchestration.queue.claim import Claim, claim_of
-from kairos.orchestration.tasks.attempt_journal import AttemptJournal, LeaseLost
+from kairos.orchestration.queue.claim import Claim
+from kairos.orchestration.tasks.attempt_journal import LeaseLost
+from tests.kit.attempts import claimed, journal_of
 from tests.kit.conditions import eventually
 from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import ModelServer, ScriptedModel
-
-LEASE = timedelta(hours=1)
-
-
-async def claimed(app: KairosApp) -> Claim:
-    """Submit a task and claim it without a worker."""
-    task_id = await app.submit()
-    async with app.database.project(app.project_id) as session:
-        row = await tasks.claim(session, task_id, "tests", LEASE)
-    assert row is not None
-    return claim_of(row, {})
-
-
-def journal_of(app: KairosApp, claim: Claim) -> AttemptJournal:
-    return AttemptJournal(app.database, claim, app.parts.services.submissions._notices)
 
 
 async def kinds(app: KairosApp, claim: Claim) -> list[str]:
@@ -68,26 +53,26 @@ async def test_event_has_the_time_at_which_it_happened(app: KairosApp):
     claim = await claimed(app)
     journal = journal_of(app, claim)
     before = datetime.now(UTC)
-    await journal.emit("early", {})
+    await journal.emit(EventKind.DRAFTING, {})
     async with app.database.project(app.project_id) as session:
         await session.execute(text("select pg_sleep(.3)"))
     await journal.flush()
-    [event] = [event for event in await app.events(claim.task_id) if event.kind == "early"]
+    [event] = [event for event in await app.events(claim.task_id) if event.kind == "drafting"]
     assert event.at - before < timedelta(seconds=0.25)
 
 
 async def test_lost_lease_discards_events_and_keeps_records(app: KairosApp):
     claim = await claimed(app)
     journal = journal_of(app, claim)
-    await journal.emit("early", {})
+    await journal.emit(EventKind.DRAFTING, {})
     journal.record(_note)
     async with app.database.project(app.project_id) as session:
         await session.execute(update(TaskRow).where(TaskRow.id == claim.task_id).values(epoch=TaskRow.epoch + 1))
     await journal.flush()
-    assert "early" not in await kinds(app, claim)
+    assert "drafting" not in await kinds(app, claim)
     assert await _notes(app) == 1
     with pytest.raises(LeaseLost):
-        await journal.emit("late", {})
+        await journal.emit(EventKind.VERDICT, {})
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -97,16 +82,16 @@ async def test_entries_are_stored_once_if_the_connection_is_lost(
     """The connection is lost after COMMIT was sent, or before."""
     claim = await claimed(app)
     journal = journal_of(app, claim)
-    await journal.emit("early", {})
+    await journal.emit(EventKind.DRAFTING, {})
     journal.record(_note)
     with monkeypatch.context() as patched:
         patched.setattr(app.database, "project", _losing(app.database.project, committed))
         with pytest.raises(EngineUnavailable):
             await journal.flush()
-    assert ("early" in await kinds(app, claim)) is committed
-    await journal.emit("late", {})
+    assert ("drafting" in await kinds(app, claim)) is committed
+    await journal.emit(EventKind.VERDICT, {})
     await journal.flush()
-    assert [kind for kind in await kinds(app, claim) if kind in ("early", "late")] == ["early", "late"]
+    assert [kind for kind in await kinds(app, claim) if kind in ("drafting", "verdict")] == ["drafting", "verdict"]
     assert await _notes(app) == 1
 
 

@@ -12,8 +12,9 @@ from sqlalchemy.engine import make_url
 
 from kairos.api.refusals import PER_WINDOW, ROOM
 from kairos.background_tasks import end
-from kairos.db.models import Role
-from kairos.db.repositories import people, sweep
+from kairos.db.models import AuditAction, Role
+from kairos.db.repositories.access import people
+from kairos.db.repositories.workers import sweep
 from kairos.embedded import Addresses
 from kairos.errors import NotFound
 from kairos.tenancy import Scope
@@ -24,18 +25,18 @@ from tests.tenancy.world import person
 
 @pytest.fixture
 async def operator(app: KairosApp, anonymous: Caller) -> Caller:
-    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
     return anonymous.with_token(local["access_token"])
 
 
 async def wait_until_recorded(app: KairosApp) -> None:
     """Wait until all refusals so far have been recorded."""
-    working = asyncio.create_task(app.parts.services.refusals.run())
-    await app.parts.services.refusals.join()
+    working = asyncio.create_task(app.parts.api.refusals.run())
+    await app.parts.api.refusals.join()
     await end(working)
 
 
-async def write(app: KairosApp, *actions: str, target: str | None = None) -> None:
+async def write(app: KairosApp, *actions: AuditAction, target: str | None = None) -> None:
     for action in actions:
         async with app.database.scope(Scope(app.project_id, app.user_id)) as session:
             await people.audit(
@@ -45,31 +46,34 @@ async def write(app: KairosApp, *actions: str, target: str | None = None) -> Non
 
 class TestReading:
     async def test_newest_first_with_names_and_pages(self, app: KairosApp, owner: Caller):
-        await write(app, *(f"test.{n}" for n in range(5)))
+        written = [action for action in AuditAction if action.startswith("adapter.")]
+        await write(app, *written)
         first = await owner.get("/api/audit?limit=3")
         second = await owner.get(f"/api/audit?limit=3&cursor={first['next']}")
-        entries = [entry for entry in first["items"] + second["items"] if entry["action"].startswith("test.")]
-        assert [entry["action"] for entry in entries] == [f"test.{n}" for n in (4, 3, 2, 1, 0)]
+        entries = [entry for entry in first["items"] + second["items"] if entry["action"] in written]
+        assert [entry["action"] for entry in entries] == [*reversed(written)]
+        assert len(entries) == 5
         assert {(entry["who"], entry["user_id"]) for entry in entries} == {(f"{app.user_id}@test", str(app.user_id))}
         assert entries[0]["data"] == {"n": 1}
         assert second["next"] is None
 
     async def test_filters(self, app: KairosApp, owner: Caller):
-        await write(app, "test.a", target="the blue one")
-        await write(app, "test.b", target="the red one")
+        blue, red = AuditAction.DATASET_IMPORTED, AuditAction.DATASET_ERASED
+        await write(app, blue, target="the blue one")
+        await write(app, red, target="the red one")
 
         async def found(query: str) -> list[str]:
             items = (await owner.get(f"/api/audit?{query}"))["items"]
-            return [entry["action"] for entry in items if entry["action"].startswith("test.")]
+            return [entry["action"] for entry in items if entry["action"] in (blue, red)]
 
-        assert await found("action=test.a") == ["test.a"]
-        assert await found("q=RED") == ["test.b"]
+        assert await found(f"action={blue}") == [blue]
+        assert await found("q=RED") == [red]
         assert await found("q=%25") == [], "a percent sign is not a wildcard"
-        assert await found(f"user_id={app.user_id}") == ["test.b", "test.a"]
+        assert await found(f"user_id={app.user_id}") == [red, blue]
         assert await found(f"user_id={uuid4()}") == []
         hour = timedelta(hours=1)
         now = datetime.now(UTC)
-        assert await found(f"since={(now - hour):%Y-%m-%dT%H:%M:%S}Z") == ["test.b", "test.a"]
+        assert await found(f"since={(now - hour):%Y-%m-%dT%H:%M:%S}Z") == [red, blue]
         assert await found(f"until={(now - hour):%Y-%m-%dT%H:%M:%S}Z") == []
         assert (await owner.get("/api/audit?cursor=x")).status == 422
 
@@ -82,10 +86,10 @@ class TestReading:
     async def test_system_entries_are_for_operators(self, app: KairosApp, owner: Caller, operator: Caller):
         refused = await owner.get("/api/audit?system=true")
         assert (refused.status, refused["code"]) == (403, "operators_only")
-        await write(app, "test.inside")
+        await write(app, AuditAction.DATASET_IMPORTED)
         items = (await operator.get("/api/audit?system=true&limit=200"))["items"]
         assert "sign_in" in {entry["action"] for entry in items}
-        assert "test.inside" not in {entry["action"] for entry in items}
+        assert "dataset.imported" not in {entry["action"] for entry in items}
 
     async def test_api_key_with_the_scope_reads_the_project_log(self, owner: Caller):
         made = await owner.post("/api/keys", {"name": "k", "scopes": ["audit:read"]})
@@ -136,28 +140,28 @@ class TestRefusals:
         assert await self.refusals(owner) == []
 
     async def test_flood_of_refusals_is_bounded_and_does_not_block(self, app: KairosApp):
-        refusals = app.parts.services.refusals
+        refusals = app.parts.api.refusals
         for _ in range(3 * ROOM):
             refusals.note(app.user_id, app.project_id, NotFound(what="task", id=uuid4()))
         assert refusals._waiting.qsize() == PER_WINDOW <= ROOM
 
 
 async def test_old_entries_are_removed_and_recent_ones_stay(app: KairosApp, addresses: Addresses, owner: Caller):
-    await write(app, "test.old", "test.young")
+    await write(app, AuditAction.ADAPTER_DELETED, AuditAction.ADAPTER_PROMOTED)
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
-        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.old'")
+        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'adapter.deleted'")
     async with app.database.system() as connection:
         assert await sweep.prune(connection, app.parts.settings.retention.audit_days) >= 1
     actions = {entry["action"] for entry in (await owner.get("/api/audit?limit=200"))["items"]}
-    assert "test.young" in actions
-    assert "test.old" not in actions
+    assert "adapter.promoted" in actions
+    assert "adapter.deleted" not in actions
 
 
 async def test_sweeper_removes_old_entries(app: KairosApp, addresses: Addresses, owner: Caller):
-    await write(app, "test.ancient")
+    await write(app, AuditAction.ADAPTER_RULED)
     url = make_url(addresses.migration_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url) as connection:
-        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'test.ancient'")
-    await app.parts.sweeper.sweep()
-    assert "test.ancient" not in {entry["action"] for entry in (await owner.get("/api/audit"))["items"]}
+        connection.execute("update audit_log set at = now() - interval '366 days' where action = 'adapter.ruled'")
+    await app.parts.orchestration.sweeper.sweep()
+    assert "adapter.ruled" not in {entry["action"] for entry in (await owner.get("/api/audit"))["items"]}

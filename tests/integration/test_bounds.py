@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import insert
 
 from kairos.config import AuthSettings
-from kairos.db.models import SampleRow, TaskRow
-from kairos.db.repositories import people
+from kairos.db.models import AuditAction, SampleRow, TaskRow
+from kairos.db.repositories.access import people
 from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.tenancy import Scope, new_id
 from tests.kit.api import Caller, serving, signed_in
@@ -115,12 +115,17 @@ class TestLists:
     async def test_audit_log_contains_excerpts(self, app: KairosApp, owner: Caller):
         async with app.database.scope(Scope(app.project_id, app.user_id)) as session:
             ids = {"user_id": app.user_id, "project_id": app.project_id}
-            await people.audit(session, "long", **ids, target=LONG, data={"value": LONG})
-            await people.audit(session, "short", **ids, target="t", data={"value": "v"})
+            await people.audit(session, AuditAction.DATASET_IMPORTED, **ids, target=LONG, data={"value": LONG})
+            await people.audit(session, AuditAction.DATASET_ERASED, **ids, target="t", data={"value": "v"})
         items = {item["action"]: item for item in (await owner.get("/api/audit"))["items"]}
-        assert items["short"]["data"] == {"value": "v"}
-        assert list(items["long"]["data"]) == ["excerpt"]
-        assert len(items["long"]["data"]["excerpt"]) == len(items["long"]["target"]) == EXCERPT
+        long, short = items[AuditAction.DATASET_IMPORTED], items[AuditAction.DATASET_ERASED]
+        assert short["data"] == {"value": "v"}
+        assert list(long["data"]) == ["excerpt"]
+        assert (
+            len(items[AuditAction.DATASET_IMPORTED]["data"]["excerpt"])
+            == len(items[AuditAction.DATASET_IMPORTED]["target"])
+            == EXCERPT
+        )
 
 
 def _task(app: KairosApp) -> dict:

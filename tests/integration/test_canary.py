@@ -27,7 +27,7 @@ CANARY = "can" + "ary"
 FORGED = "\n12:00:00 INFO    kairos.api: forged \x1b[31m\u202e"
 NUMBERS = count()
 NOWHERE = "00000000-0000-7000-8000-000000000000"
-ENDING = ("/logout", "/logout-everywhere", "/password", "/replicas")
+ENDING = ("/logout", "/logout-everywhere", "/password", "/daemons")
 """Routes that would end the session with which the test calls the others."""
 DRIVERS = re.compile(
     r"psycopg|sqlalchemy|QueuePool|\b(SELECT|INSERT|UPDATE)\b|DETAIL:|redis://|postgresql[+:]|:\d{5}\b"

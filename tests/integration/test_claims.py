@@ -16,7 +16,8 @@ from kairos.config import Settings
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
 from kairos.db.models import TaskRow, TaskState
-from kairos.db.repositories import people, tasks
+from kairos.db.repositories.access import people
+from kairos.db.repositories.tasks import tasks
 from kairos.embedded import Addresses
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from kairos.config import Settings
 from kairos.db.models import Role, TaskState
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.embedded import Addresses
 from kairos.tenancy import Scope, UserId
 from tests.integration.test_people import new_member, operator
@@ -66,7 +66,7 @@ class TestValues:
         assert (await values(operator_caller))["queue.max_attempts"]["source"] == "environment"
 
     async def test_secrets_are_not_returned(self, operator_caller: Caller, app: KairosApp):
-        configuration = app.parts.services.configuration
+        configuration = app.parts.configuration
         url = "postgresql://app:verysecret@db/kairos"
         urls = dict.fromkeys(("url", "migration_url", "system_url"), url)
         configuration.base = Settings.model_validate({"database": urls})
@@ -82,8 +82,8 @@ class TestChanges:
         assert reply.status == 200
         assert reply["changed"] == {"max_concurrent_tasks": {"before": 4, "after": 7}}
         assert app.parts.settings.max_concurrent_tasks == 7
-        replicas = (await operator_caller.get("/api/config/replicas"))["items"]
-        assert [one["newest"] for one in replicas if one["slots"] == 7] == [True], "reported without a heartbeat"
+        daemons = (await operator_caller.get("/api/daemons"))["items"]
+        assert [one["config_newest"] for one in daemons if one["slots"] == 7] == [True], "reported without a heartbeat"
         found = (await values(operator_caller))["max_concurrent_tasks"]
         assert (found["value"], found["source"]) == (7, "api")
         [entry] = (await operator_caller.get("/api/audit?system=true&action=config.changed"))["items"][:1]
@@ -239,7 +239,7 @@ class TestReplicas:
     ):
         async with open_app(addresses, models) as other:
             await change(operator_caller, {"max_concurrent_tasks": 7})
-            assert await other.parts.services.configuration.refresh()
+            assert await other.parts.configuration.refresh()
             assert other.parts.settings.max_concurrent_tasks == 7
 
     async def test_replica_that_cannot_apply_a_change_keeps_running_and_reports_why(
@@ -250,7 +250,7 @@ class TestReplicas:
             models.add(ScriptedModel(name="rich", answer="hello"))
             async with open_app(addresses, models) as rich, serving(rich.parts) as rich_caller:
                 await change(await operator(rich, rich_caller), {"default_llm_model": "rich"})
-            configuration = poor.parts.services.configuration
+            configuration = poor.parts.configuration
             await configuration.refresh()
             assert configuration.status.version == 0
             assert "no model is named 'rich'" in (configuration.status.error or "")
@@ -263,13 +263,13 @@ class TestReplicas:
             if settings.max_concurrent_tasks == 7:
                 raise OSError("no room")
 
-        configuration = app.parts.services.configuration
+        configuration = app.parts.configuration
         before = app.parts.settings.max_concurrent_tasks
         configuration.live.on_change(broken)
         await change(operator_caller, {"max_concurrent_tasks": 7, "cache.ttl_s": 5})
         assert "OSError: no room" in (configuration.status.error or "")
         assert app.parts.settings.max_concurrent_tasks == before != 7
-        assert app.parts.services.router.cache._settings.ttl_s != 5, (
+        assert app.parts.llm.router.cache._settings.ttl_s != 5, (
             "hooks called before it are called again with the old settings"
         )
         await change(operator_caller, {"max_concurrent_tasks": 8})
@@ -278,8 +278,10 @@ class TestReplicas:
 
 async def wait_for_reported_error(operator_caller: Caller) -> None:
     async def shown() -> bool:
-        items = (await operator_caller.get("/api/config/replicas"))["items"]
-        return any("no model is named 'rich'" in (item["error"] or "") and not item["newest"] for item in items)
+        items = (await operator_caller.get("/api/daemons"))["items"]
+        return any(
+            "no model is named 'rich'" in (item["config_error"] or "") and not item["config_newest"] for item in items
+        )
 
     await eventually(shown, 10, "the replica reports why it runs an old version")
 
@@ -295,15 +297,15 @@ class TestLiveValues:
 
     async def test_router_weights_and_cache_limits_change_at_runtime(self, operator_caller: Caller, app: KairosApp):
         await change(operator_caller, {"router": {"lambda_cost": 1.5, "last_resort": "echo"}, "cache.ttl_s": 5})
-        router = app.parts.services.router
+        router = app.parts.llm.router
         assert (router._selector.weights.lambda_cost, router._selector.last_resort) == (1.5, "echo")
         assert router.cache._settings.ttl_s == router.cache._store.settings.ttl_s == 5
 
     async def test_judge_can_be_enabled_and_disabled(self, operator_caller: Caller, app: KairosApp):
         await change(operator_caller, {"judge": {"model": "echo", "share": 1.0}})
-        assert app.parts.judge.model is not None
+        assert app.parts.agents.judge.model is not None
         await change(operator_caller, {"judge": {"model": None}})
-        assert app.parts.judge.model is None
+        assert app.parts.agents.judge.model is None
 
     async def test_guardian_tries_change_at_runtime(self, operator_caller: Caller, app: KairosApp):
         await change(operator_caller, {"guardian.tries": 1})

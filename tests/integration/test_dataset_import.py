@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from kairos.db.models import DatasetImportRow, SampleRow, SampleState
-from kairos.db.repositories import dataset_imports
+from kairos.db.models import DatasetImportRow, SampleRow, SampleSource, SampleState
+from kairos.db.repositories.dataset import dataset_imports
 from kairos.fine_tuning.dataset.formats.records import records
 from kairos.orchestration.dataset import dataset_import
-from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.dataset.samples import record
 from kairos.tenancy import new_id
 from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.kairos_app import KairosApp

@@ -77,6 +77,26 @@ async def test_postgres_moves_out_of_a_closed_folder(path: Path, caplog: pytest.
 
 
 @needs_root
+async def test_data_folder_that_was_deleted_and_created_again_gets_new_data(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.chmod(0o700)
+    data = path / "data"
+    homes = []
+    try:
+        for _ in range(2):
+            await running(data, "create table kept as select 7 as number")
+            homes.append((data / "postgres").resolve())
+            shutil.rmtree(data)
+    finally:
+        for home in homes:
+            shutil.rmtree(home)
+    first, second = homes
+    assert first != second
+    assert f"{first} holds the PostgreSQL data of a deleted data folder" in caplog.text
+
+
+@needs_root
 async def test_programs_in_a_closed_folder_are_copied_out(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

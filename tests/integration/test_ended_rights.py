@@ -15,7 +15,7 @@ from sqlalchemy import func, update
 from kairos.api.access.tokens import digest, new_secret
 from kairos.api.live import watched_download
 from kairos.db.models import ApiKeyRow, Role, SampleRow
-from kairos.db.repositories import members, people, sessions
+from kairos.db.repositories.access import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id
 from tests.kit.api import Caller, serving, signed_in
 from tests.kit.conditions import eventually
@@ -107,7 +107,7 @@ class TestPeople:
         first = owner.with_token(setup["access_token"])
         second = await signed_in(app.parts, owner, user_id, app.project_id)
         operator_caller = owner.with_token(
-            (await owner.post("/api/auth/local", {"secret": app.parts.services.local_secret}))["access_token"]
+            (await owner.post("/api/auth/local", {"secret": app.parts.api.local_secret}))["access_token"]
         )
         body = {"current": PASSWORD, "new": "an other one than that"}
         actions: dict[str, Callable[[], Awaitable]] = {

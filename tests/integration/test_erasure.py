@@ -6,15 +6,26 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text, update
 
-from kairos.db.engine import ProjectGone
-from kairos.db.models import PROJECT_OWNED, AuditRow, MetricRow, PositionRow, TaskEventRow, TaskState
-from kairos.db.repositories import statistics
-from kairos.db.repositories.statistics import Fading, Judgement, QualitySource
+from kairos.db.engine import ProjectGone, Session
+from kairos.db.models import (
+    PROJECT_OWNED,
+    AuditRow,
+    DecisionRow,
+    EventKind,
+    MetricRow,
+    PositionRow,
+    TaskEventRow,
+    TaskRow,
+    TaskState,
+)
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, QualitySource
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.monitoring.shared_statistics import SharedStatistics
@@ -23,12 +34,27 @@ from kairos.pubsub import PubSub
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, Scope, new_id
 from tests.kit.api import Caller, signed_in
+from tests.kit.attempts import claimed, journal_of
 from tests.kit.conditions import eventually
 from tests.kit.erasing import erasure_of
 from tests.kit.filling import fill, redis_names, rows_of
 from tests.kit.kairos_app import KairosApp, new_project, open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer
+from tests.tenancy.test_rows import _values
 
+TABLES_WITHOUT_CASCADE = """
+with recursive bound(id) as (
+  select 'projects'::regclass::oid
+  union
+  select conrelid from pg_constraint join bound on confrelid = bound.id
+  where contype = 'f' and confdeltype = 'c' and not exists (
+    select from pg_attribute where attrelid = conrelid and attnum = any(conkey) and not attnotnull)
+)
+select relname::text from pg_class join pg_attribute on attrelid = pg_class.oid and attname = 'project_id'
+where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and pg_class.oid not in (select id from bound)
+"""
+"""Tables and partitions with rows of projects that can exist without the project."""
+CONSTRAINTS = "select conname::text from pg_constraint where contype = 'f' and confrelid = 'projects'::regclass"
 REDIS_NOWHERE = "redis://127.0.0.1:1"
 
 
@@ -94,6 +120,8 @@ async def test_erasure_leaves_no_row_and_no_key(app: KairosApp, owner: Caller, a
     assert await redis_names(redis, app.project_id)
     other = await new_project(app.parts)
     await fill(app.database, *other)
+    async with app.database.project(other[0]) as session:  # else the sweeper queues it, and a worker runs it
+        await session.execute(update(TaskRow).values(state=TaskState.SUCCEEDED))
     others = rows_of(addresses, other[0])
 
     await delete(owner, app.project_id)
@@ -118,8 +146,57 @@ async def test_running_tasks_are_stopped_before_erasure(
         await app.in_state(task_id, TaskState.RUNNING)
         await delete(owner, app.project_id)
         await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")
-        assert len(app.parts.services.coordinator.running(app.project_id)) == 0
+        assert len(app.parts.orchestration.coordinator.running(app.project_id)) == 0
     assert not any(rows_of(addresses, app.project_id).values())
+
+
+@pytest.mark.parametrize("row", [DecisionRow, MetricRow], ids=lambda row: row.__tablename__)
+async def test_attempt_stores_nothing_after_the_erasure(
+    app: KairosApp,
+    owner: Caller,
+    addresses: Addresses,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    row: type[Any],
+):
+    """Records are stored even without the lease, but refer to the project. The attempt missed its cancellation."""
+    monkeypatch.setattr(erasure_module, "LEASES", 0)
+    claim = await claimed(app)
+    await delete(owner, app.project_id)
+    assert await erasure_of(app.parts, redis).erase_all() == 1
+
+    async def write(session: Session) -> None:
+        await session.execute(insert(row).values(_values(row, app.project_id, claim.task_id)))
+
+    async with journal_of(app, claim) as journal:
+        await journal.emit(EventKind.DRAFTING, {})
+        journal.record(write)
+        with pytest.raises(ProjectGone):
+            await journal.flush()
+    assert not any(rows_of(addresses, app.project_id).values())
+    assert "are lost: The project was deleted" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_every_row_of_a_project_is_deleted_with_it(app: KairosApp):
+    """Rows that are written during the erasure are deleted with the project's row; later ones cannot be written.
+
+    Entries of the audit log outlive their project; `kairos_erase_audit` deletes them.
+    """
+    assert await _found(app, TABLES_WITHOUT_CASCADE) == ["audit_log"]
+
+
+async def test_name_of_a_constraint_shows_that_the_project_is_gone(app: KairosApp):
+    """`Database` recognises `ProjectGone` by it."""
+    names = await _found(app, CONSTRAINTS)
+    assert len(names) > len(PROJECT_OWNED) / 2
+    assert [name for name in names if not name.endswith("_project_id_fkey")] == []
+
+
+async def _found(app: KairosApp, query: str) -> list[str]:
+    async with app.database.project(app.project_id) as session:
+        return list(await session.scalars(text(query)))
 
 
 async def test_erasure_continues_in_batches_until_no_row_is_left(
@@ -191,6 +268,6 @@ async def test_erased_project_keeps_no_entry_about_refused_access(app: KairosApp
     await delete(owner, app.project_id)
     assert (await other_caller.get(f"/api/projects/{app.project_id}")).status == 404
     async with app.working():
-        await app.parts.services.refusals.join()
+        await app.parts.api.refusals.join()
         await eventually(lambda: erasure_entry(app, app.project_id), why="the project is erased")
     assert not any(rows_of(addresses, app.project_id).values())

@@ -16,8 +16,8 @@ from sqlalchemy import func, select, text, update
 from kairos.api.live import event_feed, event_listener, event_tail
 from kairos.api.live.event_tail import ProjectTail
 from kairos.background_tasks import end
-from kairos.db.models import TaskEventRow, TaskRow, TaskState
-from kairos.db.repositories import history
+from kairos.db.models import EventKind, TaskEventRow, TaskRow, TaskState
+from kairos.db.repositories.tasks import history
 from kairos.embedded import Addresses
 from tests.kit.api import Caller
 from tests.kit.conditions import eventually
@@ -34,14 +34,14 @@ async def owner(app: KairosApp) -> AsyncIterator[Caller]:
 
 
 def tail_of(app: KairosApp) -> ProjectTail:
-    return app.parts.services.events._tails[app.project_id]
+    return app.parts.api.events._tails[app.project_id]
 
 
-async def write(app: KairosApp, task_id: Any, kind: str, **data: Any) -> None:
+async def write(app: KairosApp, task_id: Any, kind: EventKind, **data: Any) -> None:
     """Write one event in a transaction of its own."""
     async with app.database.project(app.project_id) as session:
         await history.add_event(session, app.project_id, task_id, 1, kind, data)
-    app.parts.services.submissions._notices.notify(app.project_id)
+    app.parts.orchestration.submissions._notices.notify(app.project_id)
 
 
 async def in_order(app: KairosApp) -> list[int]:
@@ -57,13 +57,13 @@ async def test_event_that_commits_late_is_not_skipped(app: KairosApp, owner: Cal
     async with watching(owner) as watcher:
         await watcher.wait_for_hello()
         async with app.database.project(app.project_id) as slow:
-            await history.add_event(slow, app.project_id, task_id, 1, "early", {})
-            await write(app, task_id, "late")
+            await history.add_event(slow, app.project_id, task_id, 1, EventKind.DRAFTING, {})
+            await write(app, task_id, EventKind.DECISION)
             before = tail_of(app).reads
             await eventually(lambda: tail_of(app).reads >= before + 3, why="the tail polls several times")
             assert watcher.kinds == []
-        await watcher.wait_for("early", "late", within_s=3)
-    assert watcher.kinds == ["early", "late"]
+        await watcher.wait_for(EventKind.DRAFTING, EventKind.DECISION, within_s=3)
+    assert watcher.kinds == [EventKind.DRAFTING, EventKind.DECISION]
 
 
 async def test_transaction_of_another_project_delays_events_only_while_it_lasts(
@@ -76,9 +76,9 @@ async def test_transaction_of_another_project_delays_events_only_while_it_lasts(
         await watcher.wait_for_hello()
         async with app.database._sessions.begin() as other_session:
             await other_session.execute(text("select pg_current_xact_id()"))
-            await write(app, task_id, "held")
+            await write(app, task_id, EventKind.JUDGED)
             await eventually(lambda: tail_of(app).reads > 2, why="the tail reads")
-        await watcher.wait_for("held", within_s=3)
+        await watcher.wait_for(EventKind.JUDGED, within_s=3)
 
 
 async def test_every_commit_of_an_event_sends_a_notice(
@@ -86,7 +86,7 @@ async def test_every_commit_of_an_event_sends_a_notice(
 ):
     """Submission, cancellation, retry, agent, end and sweeper: without polling, each event arrives by its notice."""
     monkeypatch.setattr(event_tail, "POLL_S", 60)
-    submissions, worker = app.parts.services.submissions, app.parts.worker
+    submissions, worker = app.parts.orchestration.submissions, app.parts.orchestration.worker
     models.add(ScriptedModel("echo", answer="slow", first_token_s=60))
 
     async def hang() -> None:
@@ -111,7 +111,7 @@ async def test_every_commit_of_an_event_sends_a_notice(
 
         async def dead() -> bool:
             """Sweep repeatedly, as a daemon does: no lease expires before PostgreSQL itself has run for one lease."""
-            await app.parts.sweeper.sweep()
+            await app.parts.orchestration.sweeper.sweep()
             return "dead" in watcher.kinds
 
         await eventually(dead, 10, "the sweeper's event arrives")
@@ -174,14 +174,16 @@ async def test_many_sockets_need_one_read(app: KairosApp, owner: Caller):
         for _ in range(30):
             group.create_task(watch(done))
         await eventually(lambda: len(watchers) == 30, why="all are connected")
-        await write(app, task_id, "first")
-        await eventually(lambda: all("first" in watcher.kinds for watcher in watchers), why="all have joined")
+        await write(app, task_id, EventKind.DRAFTING)
+        await eventually(
+            lambda: all(EventKind.DRAFTING in watcher.kinds for watcher in watchers), why="all have joined"
+        )
         before = tail_of(app).reads
-        await write(app, task_id, "second")
-        await eventually(lambda: all("second" in watcher.kinds for watcher in watchers), why="all receive it")
+        await write(app, task_id, EventKind.DECISION)
+        await eventually(lambda: all(EventKind.DECISION in watcher.kinds for watcher in watchers), why="all receive it")
         assert tail_of(app).reads - before < 5, "one read for the event, and the polls of a second or two"
         done.set()
-    await eventually(lambda: not app.parts.services.events._tails, why="the tail ends with its last listener")
+    await eventually(lambda: not app.parts.api.events._tails, why="the tail ends with its last listener")
 
 
 async def test_reconnecting_client_receives_each_event_once_under_load(app: KairosApp, owner: Caller):
@@ -192,9 +194,11 @@ async def test_reconnecting_client_receives_each_event_once_under_load(app: Kair
         chance = random.Random(seed)
         for number in range(40):
             async with app.database.project(app.project_id) as session:
-                await history.add_event(session, app.project_id, task_id, 1, f"{seed}", {"number": number})
+                await history.add_event(
+                    session, app.project_id, task_id, 1, EventKind.DRAFTING, {"writer": seed, "number": number}
+                )
                 await asyncio.sleep(chance.random() * 0.03)
-            app.parts.services.submissions._notices.notify(app.project_id)
+            app.parts.orchestration.submissions._notices.notify(app.project_id)
 
     async def watcher() -> None:
         nonlocal cursor
@@ -217,13 +221,13 @@ async def test_client_that_does_not_read_is_disconnected_without_delaying_others
     app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(event_listener, "WAITING", 10)
-    feed = app.parts.services.events
+    feed = app.parts.api.events
     task_id = await app.submit()
     ticket = (await owner.post("/api/events/ticket"))["ticket"]
     async with owner.connect("/api/events", params={"ticket": ticket}) as socket:
         await eventually(lambda: feed._tails and not tail_of(app)._joining, why="the listener has joined")
         for _ in range(80):
-            await write(app, task_id, "large", text="x" * 300_000)
+            await write(app, task_id, EventKind.DRAFTING, text="x" * 300_000)
         await eventually(lambda: not feed._listeners, why="the listener is removed")
         async for _ in socket:
             pass

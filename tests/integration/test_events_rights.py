@@ -141,7 +141,7 @@ async def test_stopping_daemon_closes_its_sockets(app: KairosApp):
         caller, _ = await with_session(app.parts, anonymous, app.user_id, app.project_id)
         async with watching(caller) as watcher:
             await watcher.wait_for_hello()
-            feed = app.parts.services.events
+            feed = app.parts.api.events
             await eventually(lambda: feed._listeners, why="the listener is registered")
     assert not feed._listeners
     assert not feed._following

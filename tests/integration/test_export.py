@@ -17,7 +17,7 @@ from sqlalchemy import QueuePool, insert
 
 from kairos import __version__
 from kairos.db.models import PROJECT_OWNED, DatasetImportRow, TaskEventRow
-from kairos.db.repositories import export
+from kairos.db.repositories.projects import export
 from kairos.embedded import Addresses
 from kairos.orchestration.projects import project_export
 from tests.kit.api import Caller, Reply
@@ -122,7 +122,7 @@ async def test_first_byte_is_sent_before_the_last_table_is_read(
     monkeypatch.setattr(export, "pages", held_up)
     noise = "".join(random.Random(1).choices(string.printable, k=400_000))
     await owner.post("/api/tasks", {"prompt": noise})
-    pieces = app.parts.services.exports.stream(app.project_id)
+    pieces = app.parts.orchestration.exports.stream(app.project_id)
     async with asyncio.timeout(30):
         first = await anext(pieces)
         resume.set()
@@ -153,7 +153,7 @@ async def test_exports_beyond_the_limit_of_a_daemon_are_refused(
     app: KairosApp, owner: Caller, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(project_export, "WAIT_S", 0.1)
-    slots = app.parts.services.exports._slots
+    slots = app.parts.orchestration.exports._slots
     async with slots, slots:
         reply = await owner.get(f"/api/projects/{app.project_id}/export")
     assert (reply.status, reply["code"]) == (503, "exports_busy")

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, select, text
 from kairos.api.access.sign_in_limits import PER_ACCOUNT
 from kairos.db.engine import Database
 from kairos.db.models import AuditRow
-from kairos.db.repositories import passwords
+from kairos.db.repositories.access import passwords
 from kairos.embedded import Addresses
 from kairos.folding import fold_email
 from kairos.tenancy import Scope
@@ -26,7 +26,7 @@ MIGRATION = importlib.import_module("kairos.db.migrations.versions.0010_folded_e
 
 @pytest.fixture
 async def operator(app: KairosApp, anonymous: Caller) -> Caller:
-    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
     return anonymous.with_token(local["access_token"])
 
 

@@ -13,7 +13,7 @@ from kairos.api.access.permissions import LEAST_ROLE, Permission, granted, table
 from kairos.api.access.sign_in_limits import PER_ACCOUNT
 from kairos.api.access.tokens import digest, new_secret
 from kairos.db.models import ApiKeyRow, AuditRow, Role, SessionRow
-from kairos.db.repositories import members, people, sessions
+from kairos.db.repositories.access import members, people, sessions
 from kairos.tenancy import Scope, UserId, new_id
 from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.kairos_app import KairosApp
@@ -35,7 +35,7 @@ async def new_member(app: KairosApp, anonymous: Caller, role: Role) -> tuple[Use
 
 
 async def operator(app: KairosApp, anonymous: Caller) -> Caller:
-    reply = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    reply = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
     return anonymous.with_token(reply["access_token"])
 
 
@@ -44,7 +44,7 @@ async def with_password(app: KairosApp) -> str:
     token = new_secret()
     async with app.database.scope(Scope(user_id=app.user_id)) as session:
         await sessions.add_link(session, digest(token), app.user_id, "setup", timedelta(hours=1))
-    await app.parts.services.accounts.use_link(token, PASSWORD, "test")
+    await app.parts.api.accounts.use_link(token, PASSWORD, "test")
     return f"{app.user_id}@test"
 
 
@@ -114,13 +114,13 @@ class TestInvitations:
 class TestRefresh:
     async def test_refresh_can_be_repeated_after_a_lost_answer(self, app: KairosApp, anonymous: Caller):
         """A refresh token used again within ten seconds returns the same successor."""
-        first = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
+        first = await app.parts.api.accounts.open_session(app.user_id, "t", app.project_id)
         one = await anonymous.post("/api/auth/refresh", {"refresh_token": first.refresh_token})
         two = await anonymous.post("/api/auth/refresh", {"refresh_token": first.refresh_token})
         assert one["refresh_token"] == two["refresh_token"] != first.refresh_token
 
     async def test_reuse_after_the_grace_period_ends_the_session(self, app: KairosApp, anonymous: Caller):
-        first = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
+        first = await app.parts.api.accounts.open_session(app.user_id, "t", app.project_id)
         renewed = await anonymous.post("/api/auth/refresh", {"refresh_token": first.refresh_token})
         async with app.database.scope(Scope(user_id=app.user_id)) as session:
             eleven = func.now() - timedelta(seconds=11)
@@ -131,7 +131,7 @@ class TestRefresh:
         assert await count_audit_entries(app, "session.token_reused") == 1
 
     async def test_reuse_of_an_older_token_ends_the_session(self, app: KairosApp, anonymous: Caller):
-        first = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
+        first = await app.parts.api.accounts.open_session(app.user_id, "t", app.project_id)
         token = first.refresh_token
         for _ in range(2):
             token = (await anonymous.post("/api/auth/refresh", {"refresh_token": token}))["refresh_token"]
@@ -139,7 +139,7 @@ class TestRefresh:
         assert (await anonymous.post("/api/auth/refresh", {"refresh_token": token})).status == 401
 
     async def test_forged_refresh_token_is_refused_and_ends_no_session(self, app: KairosApp, anonymous: Caller):
-        first = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
+        first = await app.parts.api.accounts.open_session(app.user_id, "t", app.project_id)
         forged = ("B" if first.refresh_token[30] == "A" else "A").join(
             (first.refresh_token[:30], first.refresh_token[31:])
         )
@@ -148,7 +148,7 @@ class TestRefresh:
 
     async def test_tabs_on_different_projects_are_independent(self, app: KairosApp, anonymous: Caller, owner: Caller):
         other = await owner.post("/api/projects", {"name": "Other"})
-        first = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
+        first = await app.parts.api.accounts.open_session(app.user_id, "t", app.project_id)
         names = []
         for wanted in (str(app.project_id), other["id"]):
             body = {"refresh_token": first.refresh_token, "project_id": wanted}

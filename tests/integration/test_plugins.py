@@ -14,7 +14,7 @@ import pytest
 from kairos.agents.base import BUILT_IN
 from kairos.config import PluginSettings, QueueSettings
 from kairos.db.models import Role, TaskState
-from kairos.db.repositories import plugin_storage
+from kairos.db.repositories.plugins import plugin_storage
 from kairos.embedded import Addresses
 from tests.kit.api import Caller, Reply, serving, signed_in
 from tests.kit.conditions import eventually
@@ -121,7 +121,7 @@ async def shared(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory)
         app = await stack.enter_async_context(open_app(addresses, server, plugins=settings, queue=QUICK))
         await stack.enter_async_context(app.working())
         anonymous = await stack.enter_async_context(serving(app.parts))
-        local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+        local = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
         yield SharedInstallation(app, anonymous, anonymous.with_token(local["access_token"]), folder)
 
 
@@ -301,7 +301,7 @@ class TestModels:
         assert (task.state, task.output) == (TaskState.SUCCEEDED, "hello and more")
         decisions = await kairos.app.decisions(task.id)
         assert [decision.quality for decision in decisions] == [None, None]
-        assert kairos.app.parts.services.router._open == {}
+        assert kairos.app.parts.llm.router._open == {}
 
     async def test_failed_execution_leaves_no_decision_open(self, kairos: Installation):
         put(
@@ -311,7 +311,7 @@ class TestModels:
         await kairos.operator.post("/api/plugins/reload")
         task = await kairos.done("Drafts")
         assert (task.error or {})["code"] == "plugin_crashed"
-        assert kairos.app.parts.services.router._open == {}
+        assert kairos.app.parts.llm.router._open == {}
 
     async def test_plugin_uses_the_model_of_its_task(self, kairos: Installation):
         task = await kairos.done("Drafts", model="echo")

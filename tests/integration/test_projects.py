@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from kairos import redis_keys
 from kairos.db.models import Role, TaskState
-from kairos.db.repositories import tasks
+from kairos.db.repositories.tasks import tasks
 from kairos.embedded import Addresses
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import NewTask
@@ -137,7 +137,7 @@ class TestLimits:
         await owner.call("PATCH", project_path, json={"settings": {"batch_cap": 2, "weight": 5}})
         async for key in redis.scan_iter(match=redis_keys.queue_lane(Lane.BATCH) + "*"):
             await redis.delete(key)
-        await app.parts.sweeper.sweep()
+        await app.parts.orchestration.sweeper.sweep()
         assert await limits(redis, app, Lane.BATCH) == ("2", "5.0")
 
     async def test_submission_restores_limits(self, app: KairosApp, owner: Caller, project_path: str, redis: Redis):
@@ -158,7 +158,7 @@ class TestArchive:
         assert (refused.status, refused["code"]) == (409, "project_archived")
         other = await new_project(app.parts)
         async with app.working():
-            other_task = await app.parts.services.submissions.submit(other[0], other[1], _greeting())
+            other_task = await app.parts.orchestration.submissions.submit(other[0], other[1], _greeting())
             await eventually(lambda: _ended(app, other[0], other_task[0].id), why="another project's task succeeds")
             assert (await app.task(waiting)).state == TaskState.QUEUED
             assert (await owner.get(f"/api/tasks/{waiting}")).status == 200, "the task can still be read"

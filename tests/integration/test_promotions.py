@@ -45,7 +45,7 @@ class Installation:
 
     @property
     def promotions(self):
-        return self.app.parts.services.promotions
+        return self.app.parts.learning.promotions
 
     async def candidate(self, answer: str, content: bytes | None = None) -> AdapterRow:
         """Create an adapter that answers with this text before the base model's own, as a training run would."""
@@ -56,7 +56,7 @@ class Installation:
             (trained / name).write_bytes(content or adapter_file(answer))
         async with app.database.project(app.project_id) as session:
             version = await adapters.next_version(session, BASE)
-        files = app.parts.services.adapter_files
+        files = app.parts.learning.files
         stored = files.save(trained, app.project_id, BASE, version, {"run": str(run_id)})
         row = AdapterRow(
             project_id=app.project_id, id=run_id, run_id=run_id, base=BASE, version=version, path=stored.path,
@@ -164,9 +164,9 @@ async def test_person_decides_when_the_gate_cannot(installation: Installation):
     row = await installation.candidate("right")
     project, user = installation.app.project_id, installation.app.user_id
     assert (await installation.decide(row, GateOutcome.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
-    assert installation.app.parts.services.router.catalog.find(installation.name_of(row), project) is None
+    assert installation.app.parts.llm.router.catalog.find(installation.name_of(row), project) is None
     assert (await installation.promotions.promote(project, row.id, user)).state == AdapterState.CANARY
-    served = installation.app.parts.services.router.catalog.find(installation.name_of(row), project)
+    served = installation.app.parts.llm.router.catalog.find(installation.name_of(row), project)
     assert served
     assert (served.adapter_id, served.share) == (row.id, 0.5)
     other = await installation.candidate("other")
@@ -207,21 +207,21 @@ async def test_changed_file_is_not_served_and_is_reported(installation: Installa
     file.chmod(0o600)
     file.write_bytes(adapter_file("evil"))
     await installation.decide(row, GateOutcome.PROMOTE)
-    services = installation.app.parts.services
-    assert "sha256" in (services.deployments.problem(row.id) or "")
-    assert services.router.catalog.find(installation.name_of(row), installation.app.project_id) is None
+    parts = installation.app.parts
+    assert "sha256" in (parts.learning.deployments.problem(row.id) or "")
+    assert parts.llm.router.catalog.find(installation.name_of(row), installation.app.project_id) is None
 
 
 async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(installation: Installation):
     await installation.ollama.close_port()
     row = await installation.candidate("right")
     await installation.decide(row, GateOutcome.PROMOTE)
-    services, project = installation.app.parts.services, installation.app.project_id
-    assert "unavailable" in (services.deployments.problem(row.id) or "")
+    parts, project = installation.app.parts, installation.app.project_id
+    assert "unavailable" in (parts.learning.deployments.problem(row.id) or "")
     await installation.ollama.open_port()
-    await services.deployments.refresh()
-    assert services.deployments.problem(row.id) is None
-    assert services.router.catalog.find(installation.name_of(row), project)
+    await parts.learning.deployments.refresh()
+    assert parts.learning.deployments.problem(row.id) is None
+    assert parts.llm.router.catalog.find(installation.name_of(row), project)
 
 
 async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_reports_it(installation: Installation):
@@ -229,7 +229,7 @@ async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_repor
     lora = await asyncio.to_thread(write_lora, installation.folder / "lora.gguf", 1)
     row = await installation.candidate("", await asyncio.to_thread(lora.read_bytes))
     request = ChatRequest(({"role": "user", "content": PROMPT},), temperature=0.0, max_tokens=8)
-    async with installation.app.parts.services.deployments.gate_models(row) as both, HttpClient() as http:
+    async with installation.app.parts.learning.deployments.gate_models(row) as both, HttpClient() as http:
         assert "llama.cpp" in both.note
         assert "unavailable" in both.note
         base, candidate = [
@@ -240,7 +240,7 @@ async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_repor
 
 async def test_every_replica_serves_a_promoted_adapter(installation: Installation, addresses: Addresses):
     async with open_installation(addresses, installation.folder) as other, other.app.working():
-        other_router = other.app.parts.services.router
+        other_router = other.app.parts.llm.router
         # The second replica has the same catalog, at the same Ollama.
         other_router.catalog._shared[BASE] = replace(
             other_router.catalog._shared[BASE], base_url=installation.ollama.base_url

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from kairos import redis_keys
 from kairos.orchestration.queue.queue import Depth, FairQueue
 from kairos.redis_client import connect
-from kairos.tenancy import ProjectId
+from kairos.tenancy import ProjectId, TaskId
 from tests.kit.queueing import LANE, fill, project
 from tests.kit.valkey import delete_namespace
 
@@ -61,8 +61,8 @@ async def test_loss_of_the_virtual_time_starves_no_project(
     await fair_queue.take(LANE, 200)
     await valkey.delete(*(redis_keys.queue_lane(LANE, namespace) + part for part in lost))
     await fill(fair_queue, new, 100)
-    await fair_queue.poke(LANE, early)
-    await fair_queue.poke(LANE, late)
+    await fair_queue.missing(LANE, early, [TaskId(uuid4())])
+    await fair_queue.missing(LANE, late, [TaskId(uuid4())])
     served = Counter(taken.project_id for taken in await fair_queue.take(LANE, 60))
     assert all(18 <= served[owner] <= 22 for owner in (early, late, new)), served
 

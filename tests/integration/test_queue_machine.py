@@ -5,6 +5,7 @@ for PostgreSQL: after a loss, a sweep from the model alone must repair everythin
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,7 +24,7 @@ from hypothesis.stateful import (
 
 from kairos import redis_keys
 from kairos.lanes import Lane
-from kairos.orchestration.queue.queue import Depth, FairQueue, QueueEntry, TakenTask
+from kairos.orchestration.queue.queue import LUA, Depth, FairQueue, QueueEntry, TakenTask
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, TaskId
 from tests.kit.valkey import delete_namespace
@@ -38,6 +39,8 @@ Places = dict[ProjectId, list[set[TaskId]]]
 
 projects = st.sampled_from(PROJECTS)
 picks = st.integers(0, 10**6)
+QUEUE_PARTS = re.findall(r"lane \.\. '(.*?)'", LUA)
+"""Keys of the lane, then prefixes that a project's id completes."""
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -49,7 +52,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.client: Any = connect(self.url)
         self.namespace = f"test-{uuid4().hex[:12]}"
         self.queue = FairQueue(self.client, namespace=self.namespace)
-        self.keys = [redis_keys.queue_lane(LANE, self.namespace) + part for part in redis_keys.QUEUE_PARTS]
+        self.keys = [redis_keys.queue_lane(LANE, self.namespace) + part for part in QUEUE_PARTS]
         self.waiting: dict[TaskId, tuple[ProjectId, QueueEntry]] = {}
         self.delayed: dict[TaskId, tuple[ProjectId, QueueEntry]] = {}
         self.running: dict[TaskId, ProjectId] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,9 +14,9 @@ from redis._parsers.base import BaseParser
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.api.services import Services
 from kairos.background_tasks import end
 from kairos.cli.diagnosis import _reachable_redis
+from kairos.components import ComponentState, ComponentStatus
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
 from kairos.errors import EngineUnavailable
@@ -61,9 +60,8 @@ async def blocked(client: Redis) -> list[str]:
     return [entry["id"] for entry in await client.client_list() if entry["cmd"] == "blpop" and "b" in entry["flags"]]
 
 
-async def ready(app: KairosApp) -> dict[str, Any]:
-    services: Services = app.parts.services
-    return dict((await services.probe())["redis"])
+async def ready(app: KairosApp) -> ComponentStatus:
+    return (await app.parts.api.readiness.components())["redis"]
 
 
 async def test_daemon_survives_a_failover_that_unblocks_workers(app_with_own_redis: KairosApp, client: Redis):
@@ -74,7 +72,7 @@ async def test_daemon_survives_a_failover_that_unblocks_workers(app_with_own_red
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(EngineUnavailable, match="read only replica"):
             await check_writable(client)
-        assert (await ready(app_with_own_redis))["state"] == "degraded"
+        assert (await ready(app_with_own_redis)).state is ComponentState.DEGRADED
         waiting = await app_with_own_redis.submit()
         await client.execute_command("REPLICAOF", "NO", "ONE")
         assert (await app_with_own_redis.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
@@ -103,15 +101,15 @@ async def test_daemon_survives_flushed_scripts_and_killed_connections(app_with_o
 async def test_full_redis_is_reported_as_degraded_until_it_has_room(app_with_own_redis: KairosApp, client: Redis):
     async with app_with_own_redis.working():
         await run_task(app_with_own_redis)
-        assert await ready(app_with_own_redis) == {"state": "ok"}
+        assert await ready(app_with_own_redis) == ComponentStatus(ComponentState.OK)
         await client.config_set("maxmemory", 1)
         part = await ready(app_with_own_redis)
-        assert part["state"] == "degraded"
-        assert "refuses writes" in part["detail"]
-        assert "Raise its maxmemory" in part["detail"]
+        assert part.state is ComponentState.DEGRADED
+        assert "refuses writes" in part.detail
+        assert "Raise its maxmemory" in part.detail
         waiting = await app_with_own_redis.submit()
         await client.config_set("maxmemory", 0)
-        assert await ready(app_with_own_redis) == {"state": "ok"}
+        assert await ready(app_with_own_redis) == ComponentStatus(ComponentState.OK)
         assert (await app_with_own_redis.finished(waiting, within_s=30)).state == TaskState.SUCCEEDED
 
 
@@ -129,7 +127,7 @@ async def test_killed_redis_is_reported_as_away_until_it_restarts(
     async with app_with_own_redis.working():
         await run_task(app_with_own_redis)
         own_valkey.kill()
-        assert (await ready(app_with_own_redis))["state"] == "away"
+        assert (await ready(app_with_own_redis)).state is ComponentState.AWAY
         await asyncio.to_thread(own_valkey.start)
         await run_task(app_with_own_redis)
 

@@ -139,14 +139,14 @@ async def app(addresses: Addresses, models: ModelServer) -> AsyncIterator[Kairos
 async def test_model_that_refuses_temperature_can_judge(app: KairosApp):
     async with app.working():
         task = await app.finished(await app.submit("greet me"))
-        await app.parts.judge.drain()
+        await app.parts.agents.judge.drain()
     assert (await app.events(task.id))[-1].kind == "judged"
 
 
 async def test_refused_parameter_does_not_affect_health_and_the_answer_is_not_cached(
     app: KairosApp, models: ModelServer
 ):
-    router = app.parts.services.router
+    router = app.parts.llm.router
     async with app.working():
         for _ in range(2):
             task = await app.finished(await app.submit("say hello", model="cold", temperature=0.0))

@@ -48,7 +48,7 @@ async def test_bytes_stay_within_the_limit_and_are_counted_correctly(
         for name, length, step in steps:
             at = key(project, name)
             if step == "d":
-                await cache.drop(at)
+                await cache._store.drop(at)
             elif step == "s" and await served(cache, at):
                 pass
             else:
@@ -234,7 +234,12 @@ async def test_administrative_calls_raise_without_redis(
 ) -> None:
     async with opened(unreliable, "test") as cache:
         own_valkey.kill()
-        calls = (cache.flush(project), cache.bump_epoch(project), cache.stats(project), cache.drop(key(project)))
+        calls = (
+            cache.flush(project),
+            cache.bump_epoch(project),
+            cache.stats(project),
+            cache.drop_decision(project, uuid4()),
+        )
         for call in calls:
             with pytest.raises(EngineUnavailable):
                 await call

@@ -16,16 +16,18 @@ from kairos.config import RouterSettings, Settings
 from kairos.db.addresses import DatabaseAddresses
 from kairos.db.engine import Database
 from kairos.db.models import MetricRow, PositionRow
-from kairos.db.repositories import metrics, statistics
-from kairos.db.repositories.statistics import Fading, Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.repositories.monitoring import metrics
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, QualitySource, TaskTypeStatistics
 from kairos.embedded import Addresses
-from kairos.llm.routing.statistics import RouterWeights, Sample, recomputed
+from kairos.llm.routing.statistics import RouterWeights, Sample
 from kairos.monitoring.shared_statistics import SharedStatistics
 from kairos.pubsub import PubSub
 from kairos.redis_client import connect
 from kairos.tenancy import ProjectId, new_id
 from tests.kit.conditions import eventually
 from tests.kit.people import new_project_in
+from tests.kit.statistics import recomputed
 
 WEIGHTS = RouterWeights()
 FADING = Fading(WEIGHTS.gamma, WEIGHTS.short_gamma, WEIGHTS.half_life_s)

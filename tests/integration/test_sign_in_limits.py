@@ -28,7 +28,7 @@ from kairos.api.access.sign_in_limits import (
 )
 from kairos.api.access.tokens import digest, new_secret
 from kairos.api.problems import RateLimited
-from kairos.db.repositories import sessions
+from kairos.db.repositories.access import sessions
 from kairos.redis_client import connect
 from kairos.tenancy import Scope, UserId
 from tests.kit.api import Caller, signed_in
@@ -42,13 +42,13 @@ PASSWORD = "correct horse battery"
 @pytest.fixture(autouse=True)
 async def reset_counters(app: KairosApp) -> None:
     """Delete all counters, as other tests sign in from the same address."""
-    redis = app.parts.services.accounts._limits._redis
+    redis = app.parts.api.accounts._limits._redis
     async for key in redis.scan_iter(match=redis_keys.sign_in_attempts("*", "*")):
         await redis.delete(key)
 
 
 def evaluated(app: KairosApp) -> int:
-    return app.parts.services.accounts.passwords.evaluated
+    return app.parts.api.accounts.passwords.evaluated
 
 
 async def link(app: KairosApp, user_id: UserId, life: timedelta = timedelta(hours=1)) -> str:
@@ -59,7 +59,7 @@ async def link(app: KairosApp, user_id: UserId, life: timedelta = timedelta(hour
 
 
 async def with_password(app: KairosApp) -> str:
-    await app.parts.services.accounts.use_link(await link(app, app.user_id), PASSWORD, "test")
+    await app.parts.api.accounts.use_link(await link(app, app.user_id), PASSWORD, "test")
     return f"{app.user_id}@test"
 
 
@@ -109,7 +109,7 @@ class TestLogin:
     async def test_device_is_known_only_to_its_own_account(self, app: KairosApp, anonymous: Caller):
         email = await with_password(app)
         _, other_id = await new_project_in(app.database)
-        await app.parts.services.accounts.use_link(await link(app, other_id), PASSWORD, "test")
+        await app.parts.api.accounts.use_link(await link(app, other_id), PASSWORD, "test")
         theirs = await anonymous.post("/api/auth/login", {"email": f"{other_id}@test", "password": PASSWORD})
         before = evaluated(app)
         statuses = await try_often(anonymous, email, PER_ACCOUNT + 5, device_token=theirs["device_token"])
@@ -133,7 +133,7 @@ class TestLinks:
             raise AssertionError("hashed")
 
         expired = await link(app, app.user_id, timedelta(seconds=-1))
-        monkeypatch.setattr(app.parts.services.accounts.passwords, "_run", hashes)
+        monkeypatch.setattr(app.parts.api.accounts.passwords, "_run", hashes)
         for token in (expired, new_secret()):
             assert (await anonymous.post("/api/auth/setup", {"token": token, "password": PASSWORD})).status == 401
             body = {"token": token, "email": "a@test", "name": "A", "password": PASSWORD}
@@ -143,7 +143,7 @@ class TestLinks:
         self, app: KairosApp, anonymous: Caller, owner: Caller, monkeypatch
     ):
         token = (await owner.post("/api/invitations", {}))["link"].split("#")[1]
-        monkeypatch.setattr(app.parts.services.accounts.passwords, "_run", None)
+        monkeypatch.setattr(app.parts.api.accounts.passwords, "_run", None)
         body = {"token": token, "email": f"{app.user_id}@test", "name": "A", "password": PASSWORD}
         assert (await anonymous.post("/api/auth/register", body)).status == 409
 
@@ -187,7 +187,7 @@ class TestChange:
 class TestDisabled:
     async def test_disabled_account_can_neither_use_links_nor_refresh_nor_sign_in(self, app, anonymous: Caller):
         email = await with_password(app)
-        session = await app.parts.services.accounts.open_session(app.user_id, "t", app.project_id)
+        session = await app.parts.api.accounts.open_session(app.user_id, "t", app.project_id)
         token = await link(app, app.user_id)
         async with app.database.scope(Scope(operator=True)) as scope:
             await people_set_disabled(scope, app.user_id)
@@ -201,7 +201,7 @@ class TestDisabled:
 
 async def people_set_disabled(session, user_id: UserId) -> None:
     """Disable only the account, without ending its sessions and links as `PATCH /api/users` does."""
-    from kairos.db.repositories import people
+    from kairos.db.repositories.access import people
 
     await people.set_account_flags(session, user_id, operator=False, disabled=True)
 

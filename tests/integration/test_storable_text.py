@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.db.engine import Database
-from kairos.db.models import TaskState
+from kairos.db.models import EventKind, TaskState
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.tenancy import Scope
 from tests.kit.kairos_app import KairosApp
@@ -31,7 +31,7 @@ class Odd:
 
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         odd = self._text
-        await emit("odd", {odd: [odd, {"deep": odd, "nan": float("nan")}]})
+        await emit(EventKind.MODEL_FAILED, {odd: [odd, {"deep": odd, "nan": float("nan")}]})
         draft = Draft(odd, "stop", model=odd, messages=({"role": "user", "content": odd},), reasoning=odd)
         return replace(draft, **self._changes)
 
@@ -61,14 +61,14 @@ class OddError(KairosError):
     ids=["all", "NUL", "half a pair", "a pair in halves"],
 )
 async def test_every_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clean: str):
-    app.parts.services.agents.register(Odd(odd))
+    app.parts.agents.registry.register(Odd(odd))
     async with app.working():
         task = await app.finished(await app.submit(agent="Odd", forbid=("Ro",)), within_s=10)
     assert (task.state, task.output, task.model) == (TaskState.REJECTED, clean, clean)
     verdict = (await app.verdicts(task.id))[-1]
     assert (verdict.output, verdict.reasoning) == (clean, clean)
     assert verdict.messages == [{"role": "user", "content": clean}]
-    stored = next(event for event in await app.events(task.id) if event.kind == "odd")
+    stored = next(event for event in await app.events(task.id) if event.kind == EventKind.MODEL_FAILED)
     assert stored.data == {clean: [clean, {"deep": clean, "nan": None}]}
     assert (await app.samples(task.id))[0].faulty_output == clean
 
@@ -76,10 +76,10 @@ async def test_every_text_of_an_attempt_is_stored(app: KairosApp, odd: str, clea
 async def test_number_beyond_64_bits_is_stored_as_text(app: KairosApp):
     class Counting(Odd):
         async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
-            await emit("odd", {"big": 10**30})
+            await emit(EventKind.MODEL_FAILED, {"big": 10**30})
             return await super().perform(task, attempt, emit)
 
-    app.parts.services.agents.register(Counting("x"))
+    app.parts.agents.registry.register(Counting("x"))
     async with app.working():
         task = await app.finished(await app.submit(agent="Odd"), within_s=10)
     stored = next(event for event in await app.events(task.id) if "big" in event.data)
@@ -90,7 +90,7 @@ async def test_number_beyond_64_bits_is_stored_as_text(app: KairosApp):
     "error", [ValueError(ODD), OddError(reason=ODD), UnicodeDecodeError("utf-8", b"\xff", 0, 1, ODD)]
 )
 async def test_every_error_of_an_attempt_is_stored(app: KairosApp, error: Exception):
-    app.parts.services.agents.register(Failing(error))
+    app.parts.agents.registry.register(Failing(error))
     async with app.working():
         task = await app.finished(await app.submit(agent="Failing"), within_s=10)
     assert task.state == TaskState.FAILED
@@ -116,7 +116,7 @@ async def test_nul_in_an_answer_does_not_fail_the_task(app: KairosApp, models: M
 async def test_result_that_cannot_be_stored_fails_at_once_with_its_cause(
     app: KairosApp, changes: dict[str, Any], cause: str
 ):
-    app.parts.services.agents.register(Odd(**changes))
+    app.parts.agents.registry.register(Odd(**changes))
     async with app.working():
         task = await app.finished(await app.submit(agent="Odd"), within_s=10)
     assert (task.state, task.attempts) == (TaskState.FAILED, 1)

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kairos.db.engine import Database
-from kairos.db.repositories import people, task_types
-from kairos.db.repositories.task_types import CentroidRow
+from kairos.db.repositories.access import people
+from kairos.db.repositories.routing import task_types
+from kairos.db.repositories.routing.task_types import CentroidRow
 from kairos.llm.routing import task_types as task_types_module
 from kairos.llm.routing.centroids import Centroid, merged
 from kairos.llm.routing.embedder import EMBEDDING_MODEL, Embedder

@@ -53,7 +53,7 @@ async def approve(app: KairosApp, amount: int, **values) -> None:
 
 
 def trainings(app: KairosApp):
-    return app.parts.services.trainings
+    return app.parts.orchestration.trainings
 
 
 async def test_plan_counts_usable_rows_and_lists_problems(app: KairosApp):
@@ -107,7 +107,7 @@ async def test_task_of_a_run_cannot_be_labelled(app: KairosApp):
     await trainings(app).cancel(app.project_id, run.id)
     label = NewLabel(Label.EDIT, "better")
     with pytest.raises(Conflict, match="training run"):
-        await app.parts.services.labels.save(app.project_id, app.user_id, TaskId(run.task_id), label)
+        await app.parts.orchestration.labels.save(app.project_id, app.user_id, TaskId(run.task_id), label)
     assert await app.samples(run.task_id) == []
 
 

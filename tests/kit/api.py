@@ -72,7 +72,7 @@ async def serving(parts: Components) -> AsyncIterator[Caller]:
     # asyncio sets TCP_NODELAY only on sockets with an explicit protocol; without it, answers take 40 ms more.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        server, stopping = http_server(parts.services), asyncio.Event()
+        server, stopping = http_server(parts.settings, parts.endpoint_components), asyncio.Event()
 
         async def until_stopped() -> None:
             await server.on_tick(0)
@@ -93,6 +93,6 @@ async def serving(parts: Components) -> AsyncIterator[Caller]:
 
 async def signed_in(parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId) -> Caller:
     """Return a caller with an access token of the user for the project."""
-    session: SignedIn = await parts.services.accounts.open_session(user_id, "test", project_id)
+    session: SignedIn = await parts.api.accounts.open_session(user_id, "test", project_id)
     assert session.project_id == project_id
     return caller.with_token(session.access_token)

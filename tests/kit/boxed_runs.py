@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from kairos.agents.checks.sandbox.box import SandboxTests, run_sandboxed
+from kairos.agents.checks.sandbox.launcher import SandboxTests, run_sandboxed
 
 
 async def main() -> None:

@@ -13,7 +13,10 @@ from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, as
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / "tests" / "screenshots"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = (
+    *("chromium", "chromium-browser", "google-chrome"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 SERIOUS = ("serious", "critical")
 WIDTHS = (1280, 390)
 """Window widths in pixels."""

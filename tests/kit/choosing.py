@@ -89,7 +89,7 @@ async def _one(app: KairosApp, kind: str, choices: Choices) -> None:
     checks = {"tests": TESTS} if kind == CODE else {}
     task_id = await app.submit(kind, task_type=kind, **checks)
     await app.finished(task_id)
-    await app.parts.judge.drain()
+    await app.parts.agents.judge.drain()
     first, *_ = await app.decisions(task_id)
     choices.by_kind[kind].append(first.chosen or "none")
     choices.scores[kind].append({score["model"]: score["mu"] for score in first.candidates})

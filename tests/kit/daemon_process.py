@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,17 @@ from tests.kit.conditions import eventually
 LOG_SHOWN = 3000
 """Characters at the end of each daemon's log that the report of a failed test shows."""
 
+KAIROS = (sys.executable, "-m", "kairos")
+
 _daemons: weakref.WeakSet[DaemonProcess] = weakref.WeakSet()
 
 
 class DaemonProcess:
     """One `kairos start` with its own configuration and data folder."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], program: tuple[str, ...] = KAIROS) -> None:
+        """`program` runs the command line; by default, that of this clone."""
+        self.program = program
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config = folder / "kairos.toml"
@@ -58,7 +62,7 @@ class DaemonProcess:
 
     def _spawn(self, options: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[Any]:
         with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "kairos", "start", *options]
+            command = [*self.program, "start", *options]
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def client(self) -> Client:
@@ -113,13 +117,24 @@ def on_engines(addresses: Addresses, **settings: Any) -> dict[str, Any]:
 
 def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the command line and wait for it."""
+    return run_program(KAIROS, folder, arguments, environment)
+
+
+def run_program(
+    program: Sequence[str],
+    folder: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    within_s: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the command line that `program` starts, and wait for it."""
     given = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), "NO_COLOR": "1", "COLUMNS": "120", **environment}
     return subprocess.run(
-        [sys.executable, "-m", "kairos", *arguments],
+        [*program, *arguments],
         capture_output=True,
         text=True,
         env=given,
-        timeout=120,
+        timeout=within_s,
         cwd=folder,
         stdin=subprocess.DEVNULL,
         check=False,

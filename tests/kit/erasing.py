@@ -7,7 +7,7 @@ import sys
 
 from kairos.assembly import assemble
 from kairos.config import QueueSettings, Settings
-from kairos.db.repositories import erasure as rows
+from kairos.db.repositories.projects import erasure as rows
 from kairos.embedded import Addresses
 from kairos.orchestration.projects.erasure import Erasure
 from kairos.orchestration.projects.project_keys import ProjectKeys
@@ -18,15 +18,14 @@ from kairos.redis_client import connect
 
 def erasure_of(parts, redis) -> Erasure:
     """Build an erasure as `daemon.py` does."""
-    services = parts.services
     return Erasure(
-        services.database,
+        parts.storage.database,
         FairQueue(redis),
         PubSub(redis),
         ProjectKeys(redis),
-        services.router.cache,
+        parts.llm.router.cache,
         parts.settings,
-        services.deployments,
+        parts.learning.deployments,
     )
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 from kairos.db.engine import Database
-from kairos.db.models import PROJECT_OWNED, PositionRow, TaskRow
-from kairos.db.repositories import people
+from kairos.db.models import PROJECT_OWNED, AuditAction, PositionRow, TaskRow
+from kairos.db.repositories.access import people
 from kairos.embedded import Addresses
 from kairos.tenancy import ProjectId, UserId, new_id
 from tests.tenancy.test_rows import _values
@@ -25,7 +25,7 @@ async def fill(database: Database, project_id: ProjectId, user_id: UserId) -> UU
         first = [TaskRow, PositionRow]
         for row in [*first, *(row for row in PROJECT_OWNED if row not in first)]:
             await session.execute(insert(row).values(_values(row, project_id, task_id)))
-        await people.audit(session, "test.filled", user_id=user_id, project_id=project_id)
+        await people.audit(session, AuditAction.PROJECT_CHANGED, user_id=user_id, project_id=project_id)
     return task_id
 
 

@@ -18,7 +18,7 @@ from kairos.assembly import Components, assemble
 from kairos.background_tasks import end
 from kairos.config import ModelSettings, QueueSettings, Settings
 from kairos.db.models import SampleRow, TaskEventRow, TaskRow, TaskState, VerdictRow
-from kairos.db.repositories import history, tasks
+from kairos.db.repositories.tasks import history, tasks
 from kairos.embedded import Addresses
 from kairos.orchestration.queue.claim import NewTask
 from kairos.tenancy import ProjectId, UserId
@@ -41,7 +41,7 @@ class KairosApp:
 
     @property
     def database(self):
-        return self.parts.services.database
+        return self.parts.storage.database
 
     async def submit(self, prompt: str = "say hello", **options: Any) -> UUID:
         """Submit a task and return its id. `require=`, `forbid=`, `tests=`, `schema=` and `format=` are its checks."""
@@ -49,7 +49,7 @@ class KairosApp:
         spec = {name: options.pop(name) for name in list(options) if name in TaskSpec.model_fields}
         agent = options.pop("agent", "ExecutionAgent")
         new = NewTask(prompt=prompt, agent=agent, spec=TaskSpec(**spec, checks=checks), **options)
-        row, _ = await self.parts.services.submissions.submit(self.project_id, self.user_id, new)
+        row, _ = await self.parts.orchestration.submissions.submit(self.project_id, self.user_id, new)
         return row.id
 
     async def task(self, task_id: UUID) -> TaskRow:
@@ -88,14 +88,14 @@ class KairosApp:
             return await history.samples(session, task_id)
 
     async def cancel(self, task_id: UUID) -> TaskRow:
-        return await self.parts.services.submissions.cancel(self.project_id, task_id)
+        return await self.parts.orchestration.submissions.cancel(self.project_id, task_id)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[asyncio.Event]:
         """Run everything that a daemon runs except its API. Setting the yielded event drains the worker."""
         draining = asyncio.Event()
-        worker = asyncio.create_task(self.parts.worker.run(draining, asyncio.Event()))
-        works = [self.parts.sweeper.run, *self.parts.background]
+        worker = asyncio.create_task(self.parts.orchestration.worker.run(draining, asyncio.Event()))
+        works = [self.parts.orchestration.sweeper.run, *self.parts.background]
         background = [asyncio.create_task(work()) for work in works]
         try:
             yield draining
@@ -123,14 +123,14 @@ async def open_app(addresses: Addresses, server: ModelServer, /, **settings: Any
 async def cancel_unfinished_tasks(parts: Components, *projects: ProjectId) -> None:
     """Cancel all unfinished tasks. The engines are shared: the worker of the next test would run them."""
     for project_id in set(projects):
-        async with parts.services.database.project(project_id) as session:
+        async with parts.storage.database.project(project_id) as session:
             live = TaskRow.state.in_((TaskState.QUEUED, TaskState.RUNNING))
             await session.execute(update(TaskRow).where(live).values(state=TaskState.CANCELLED))
 
 
 async def new_project(parts: Components, name: str = "Test") -> tuple[ProjectId, UserId]:
     """Create a project with an owner."""
-    return await new_project_in(parts.services.database, name)
+    return await new_project_in(parts.storage.database, name)
 
 
 __all__ = ["FIRST_ADMIN", "KairosApp", "new_project", "open_app"]

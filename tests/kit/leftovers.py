@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -73,6 +74,15 @@ def empty_engines(request: pytest.FixtureRequest) -> Iterator[None]:
     remove(addresses, leftovers(addresses))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def postgres_data_is_removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remove PostgreSQL's data at the end. When the tests run as root, it is outside pytest's folders."""
+    yield
+    for link in tmp_path_factory.getbasetemp().glob("**/postgres"):
+        if link.is_symlink():
+            shutil.rmtree(link.readlink(), ignore_errors=True)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def environment_is_restored() -> Iterator[None]:
     """Check that a file leaves the environment unchanged, except for variables that libraries add when imported."""
@@ -80,6 +90,20 @@ def environment_is_restored() -> Iterator[None]:
     yield
     now = {name: value for name, value in _environment().items() if name in before or name.startswith("KAIROS")}
     assert now == before, "the file's tests changed environment variables"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folders_of_pytest_stay_private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Check that a file leaves pytest's folders closed to other users.
+
+    Each start of pytest closes its root folder again, which would end a PostgreSQL of another user below it.
+    """
+    yield
+    base = tmp_path_factory.getbasetemp()
+    opened = [
+        str(path) for path in (base, *base.parents) if path.name.startswith("pytest-") and path.stat().st_mode & 7
+    ]
+    assert opened == [], "the file's tests opened these folders to other users"
 
 
 def uses_engines(request: pytest.FixtureRequest) -> bool:

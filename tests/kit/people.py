@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kairos.db.engine import Database
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 
 

@@ -99,10 +99,10 @@ async def with_session(
 ) -> tuple[Caller, UUID]:
     """Open a session. Returns a caller with an access token of the user for the project, and the session id."""
     session_id = new_id()
-    async with parts.services.database.scope(Scope(user_id=user_id)) as session:
+    async with parts.storage.database.scope(Scope(user_id=user_id)) as session:
         row = {"id": session_id, "user_id": user_id, "client": "test", "expires_at": datetime.now(UTC) + timedelta(1)}
         await session.execute(insert(SessionRow).values(row))
-    token = await parts.services.keys.issue(AccessClaims(user_id, session_id, project_id), 600)
+    token = await parts.api.keys.issue(AccessClaims(user_id, session_id, project_id), 600)
     return caller.with_token(token), session_id
 
 

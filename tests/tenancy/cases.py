@@ -114,7 +114,7 @@ def of_project(tail: str = "", body: Any = None, query: str = "") -> Prepare:
 
 
 async def session(world: World) -> ApiRequest:
-    opened = await world.app.parts.services.accounts.open_session(world.b_id, "t", world.y)
+    opened = await world.app.parts.api.accounts.open_session(world.b_id, "t", world.y)
     del opened
     items = (await world.b.get("/api/auth/sessions"))["items"]
     away = next(item["id"] for item in items if not item["current"])
@@ -262,7 +262,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("PATCH", "/api/config"): Case(Kind.LISTED, changed_config),
     ("GET", "/api/config/history"): Case(Kind.LISTED, fixed("/api/config/history?whose=project"), viewer_may=True),
     ("POST", "/api/config/revert"): Case(Kind.LISTED, reverted_config),
-    ("GET", "/api/config/replicas"): Case(Kind.LISTED, fixed("/api/config/replicas"), viewer_may=True),
+    ("GET", "/api/daemons"): Case(Kind.LISTED, fixed("/api/daemons"), viewer_may=True),
     ("GET", "/api/plugins"): Case(Kind.LISTED, fixed("/api/plugins"), viewer_may=True),
     ("GET", "/api/plugins/{name}"): Case(Kind.LISTED, fixed("/api/plugins/ExecutionAgent"), viewer_may=True),
     ("POST", "/api/plugins/reload"): Case(Kind.OPERATOR, fixed("/api/plugins/reload")),

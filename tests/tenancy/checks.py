@@ -18,7 +18,7 @@ async def lists_keep_projects_apart(world: World) -> None:
 
 async def cache_keeps_projects_apart(world: World) -> None:
     """Check that an answer stored for Y is served in Y and not in X."""
-    cache, digest = world.app.parts.services.router.cache, uuid4().bytes * 2
+    cache, digest = world.app.parts.llm.router.cache, uuid4().bytes * 2
     in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
     await keep(cache, in_y, SECRET)
     assert await served(cache, in_y)

@@ -32,7 +32,7 @@ MODEL_ROUTES = (
 async def router(world: World) -> AsyncIterator[LLMRouter]:
     """A router in which Y has an adapter of `echo`, with a higher tier than every other model."""
     app = world.app
-    router = app.parts.services.router
+    router = app.parts.llm.router
     of_y = {"project_id": world.y, "base": "echo", "adapter_id": ADAPTER_ID, "local": True, "tier": 0.98}
     router.replace_adapters([Model(NAME, "echo", app.models.base_url, share=0.999999, **of_y)])
     yield router

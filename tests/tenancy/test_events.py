@@ -25,7 +25,7 @@ async def test_events_and_answers_stay_in_their_project(app: KairosApp, models: 
             await app.finished(await app.submit("b's question"))
             await of_b.wait_for("succeeded")
             await eventually(lambda: of_b.deltas, why="B receives its running answer")
-            pubsub = app.parts.services.events._pubsub
+            pubsub = app.parts.api.events._pubsub
             delta = b'{"type":"delta","task_id":"x","attempt":1,"draft":1,"offset":0,"text":"end"}'
             await pubsub.publish(redis_keys.deltas_channel(stranger_project), delta)
             await eventually(lambda: of_a.deltas, why="A receives its own delta")

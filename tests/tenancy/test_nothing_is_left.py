@@ -33,7 +33,7 @@ async def test_leftover_rows_are_found_and_removed(database: Database, addresses
     [
         redis_keys.breakers(),
         redis_keys.response_cache(ProjectId(new_id())),
-        redis_keys.project_data(ProjectId(new_id()), "x"),
+        f"{new_id()}:x",
     ],
     ids=["of all projects", "of a project's cache", "of a project"],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from kairos.db.models import TaskState
-from kairos.db.repositories import history, labels, tasks
+from kairos.db.repositories.tasks import history, labels, tasks
 from kairos.lanes import Lane
 from kairos.llm.cache.response_key import CacheKey
 from kairos.orchestration.tasks.labels import Label, NewLabel
@@ -25,7 +25,7 @@ async def test_cache_keeps_projects_apart(world: World):
 
 
 async def test_flushing_a_cache_keeps_those_of_other_projects(world: World):
-    cache, digest = world.app.parts.services.router.cache, uuid4().bytes * 2
+    cache, digest = world.app.parts.llm.router.cache, uuid4().bytes * 2
     in_x, in_y = (CacheKey(project_id, digest, False) for project_id in (world.x, world.y))
     await keep(cache, in_x)
     await keep(cache, in_y)
@@ -37,7 +37,7 @@ async def test_flushing_a_cache_keeps_those_of_other_projects(world: World):
 async def test_queue_entry_with_the_wrong_project_runs_nothing(world: World):
     """B's task is queued under A's project: the claim finds no row in A's scope, so nothing runs."""
     app, task_id = world.app, await world.task()
-    queue = app.parts.services.submissions._queue
+    queue = app.parts.orchestration.submissions._queue
     await queue.remove(Lane.INTERACTIVE, world.y, TaskId(task_id))
     await queue.put(Lane.INTERACTIVE, world.x, TaskId(task_id), priority=0, order=0)
     mine = UUID((await world.a.post("/api/tasks", {"prompt": "mine"}))["id"])
@@ -56,7 +56,9 @@ async def test_queue_entry_with_the_wrong_project_runs_nothing(world: World):
 
 async def test_label_changes_only_the_dataset_of_its_project(world: World):
     task_id = await world.task(TaskState.SUCCEEDED)
-    await world.app.parts.services.labels.save(world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better"))
+    await world.app.parts.orchestration.labels.save(
+        world.y, world.b_id, TaskId(task_id), NewLabel(Label.EDIT, "better")
+    )
     for project_id, rows in ((world.x, 0), (world.y, 1)):
         async with world.app.database.project(project_id) as session:
             assert len(await history.samples(session, task_id)) == rows

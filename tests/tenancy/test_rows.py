@@ -31,7 +31,7 @@ from kairos.db.models import (
     TrainingRunRow,
     VerdictRow,
 )
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
 CHANGEABLE = [

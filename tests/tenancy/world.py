@@ -21,7 +21,7 @@ from kairos.db.models import (
     TaskState,
     TrainingRunRow,
 )
-from kairos.db.repositories import members, people
+from kairos.db.repositories.access import members, people
 from kairos.fine_tuning.adapters.adapters import KEPT
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import NewTask
@@ -76,7 +76,7 @@ class World:
     async def run(self) -> UUID:
         """Create a training run of B whose task is queued."""
         run_id, new = new_id(), NewTask(prompt=SECRET, agent="TrainingAgent", lane=Lane.TRAIN)
-        task, _ = await self.app.parts.services.submissions.submit(self.y, self.b_id, new)
+        task, _ = await self.app.parts.orchestration.submissions.submit(self.y, self.b_id, new)
         async with self.app.database.project(self.y) as session:
             values = {"project_id": self.y, "id": run_id, "task_id": task.id, "base": SECRET, "error": SECRET}
             await session.execute(insert(TrainingRunRow).values(values))
@@ -88,7 +88,7 @@ class World:
         with tempfile.TemporaryDirectory() as folder:
             for name in KEPT:
                 (Path(folder) / name).write_text(SECRET)
-            files = self.app.parts.services.adapter_files
+            files = self.app.parts.learning.files
             stored = files.save(Path(folder), self.y, base, 1, {"run": str(run_id)})
         values = {
             "project_id": self.y,
@@ -157,7 +157,7 @@ async def create_world(app: KairosApp, anonymous: Caller) -> World:
     async with app.database.project(y) as session:
         await members.remove(session, y, gone_id)
     key = await a.post("/api/keys", {"name": "k", "scopes": ["tasks:read", "tasks:write", "models:read"]})
-    local = await anonymous.post("/api/auth/local", {"secret": app.parts.services.local_secret})
+    local = await anonymous.post("/api/auth/local", {"secret": app.parts.api.local_secret})
     return World(
         app=app,
         x=x,
@@ -186,7 +186,7 @@ def _claims(token: str) -> dict[str, Any]:
 def _resigned(app: KairosApp, token: str, changed: dict[str, Any]) -> str:
     """Return the token with changed claims, signed with the key of Kairos."""
     header = jwt.get_unverified_header(token)
-    key = app.parts.services.keys._keys[header["kid"]]
+    key = app.parts.api.keys._keys[header["kid"]]
     return jwt.encode({**_claims(token), **changed}, key, algorithm="HS256", headers={"kid": header["kid"]})
 
 

@@ -1,12 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { session } from "../auth/session";
-import { call } from "./client";
+import { api, ok } from "./client";
 import { Problem, UNREACHABLE } from "./problem";
 
 const json = (body: unknown, status = 200) =>
   new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json" } });
 const refused = () => json({ title: "Not signed in", code: "unauthenticated", detail: "Sign in." }, 401);
 const tokens = (access_token: string, project_id: string) => json({ access_token, project_id });
+
+const PATHS = ["/api/agents", "/api/daemons", "/api/models"] as const;
 
 type Server = (path: string, authorization: string | null) => Response | Promise<Response>;
 let requests: string[];
@@ -22,7 +24,7 @@ function serve(server: Server) {
 
 const count = (path: string) => requests.filter((one) => one === path).length;
 
-describe("call", () => {
+describe("api", () => {
   beforeEach(() => session.adopt("old", "p1"));
   afterEach(() => void vi.unstubAllGlobals());
 
@@ -32,20 +34,20 @@ describe("call", () => {
       if (path === "/api/auth/refresh") return tokens("new", "p1");
       return authorization === "Bearer new" ? json({ path }) : refused();
     });
-    const answers = await Promise.all(["/api/a", "/api/b", "/api/c"].map((path) => call<{ path: string }>("GET", path)));
-    expect(answers.map((answer) => answer.path)).toEqual(["/api/a", "/api/b", "/api/c"]);
+    const answers = await Promise.all(PATHS.map((path) => ok(api.GET(path))));
+    expect(answers).toEqual(PATHS.map((path) => ({ path })));
     expect(count("/api/auth/refresh")).toBe(1);
   });
 
   it("ends the session when the refresh cookie is refused", async () => {
     serve(refused);
-    await expect(call("GET", "/api/a")).rejects.toMatchObject({ status: 401, code: "unauthenticated" });
+    await expect(ok(api.GET("/api/agents"))).rejects.toMatchObject({ status: 401, code: "unauthenticated" });
     expect(session.state.status).toBe("out");
   });
 
   it("does not repeat a request in another project", async () => {
     serve((path) => (path === "/api/auth/refresh" ? tokens("new", "p2") : refused()));
-    await expect(call("POST", "/api/tasks", { body: {} })).rejects.toBeInstanceOf(Problem);
+    await expect(ok(api.POST("/api/tasks", { body: { prompt: "hello" } }))).rejects.toBeInstanceOf(Problem);
     expect(count("/api/tasks")).toBe(1);
   });
 
@@ -53,7 +55,7 @@ describe("call", () => {
     serve(() => {
       throw new TypeError("failed to fetch");
     });
-    await expect(call("GET", "/api/a")).rejects.toMatchObject({ code: UNREACHABLE });
+    await expect(ok(api.GET("/api/agents"))).rejects.toMatchObject({ code: UNREACHABLE });
     expect(session.state.status).toBe("in");
   });
 });

@@ -1,18 +1,15 @@
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
 /** A problem document of the API (RFC 9457). `detail` contains the remedy. */
-export interface ProblemDocument {
-  type?: string;
-  title: string;
-  status: number;
-  code: string;
-  detail: string;
-  errors?: { pointer: string; detail: string }[];
-}
+export type ProblemDocument = Pick<Schemas["Problem"], "title" | "status" | "code" | "detail" | "errors">;
 
 export class Problem extends Error {
   readonly status: number;
   readonly code: string;
   readonly title: string;
-  readonly errors: { pointer: string; detail: string }[];
+  readonly errors: Schemas["InputError"][];
   readonly retryAfter: number | null;
 
   constructor(document: ProblemDocument, retryAfter: number | null = null) {

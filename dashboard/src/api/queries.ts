@@ -2,8 +2,9 @@
 import { infiniteQueryOptions, queryOptions, useQuery } from "@tanstack/react-query";
 import { session } from "../auth/session";
 import { useStore } from "../lib/store";
-import { api, call, ok } from "./client";
-import type { AgentList, Items, Me, Page, Permission, PluginOut, Ready, TaskDetail, TaskOut, TaskState } from "./contract";
+import { api, ok } from "./client";
+import { problemOf } from "./problem";
+import type { Me, Permission, Ready, TaskState } from "./types";
 
 export function projectKey(...rest: readonly unknown[]): readonly unknown[] {
   return [session.projectId, ...rest];
@@ -12,7 +13,7 @@ export function projectKey(...rest: readonly unknown[]): readonly unknown[] {
 export const meQuery = () =>
   queryOptions({
     queryKey: projectKey("me"),
-    queryFn: ({ signal }) => call<Me>("GET", "/api/auth/me", { signal }),
+    queryFn: ({ signal }) => ok(api.GET("/api/auth/me", { signal })),
     staleTime: 5 * 60_000,
   });
 
@@ -45,14 +46,22 @@ export const overviewQuery = () =>
 export const agentsQuery = () =>
   queryOptions({
     queryKey: projectKey("agents"),
-    queryFn: ({ signal }) => call<AgentList>("GET", "/api/agents", { signal }),
+    queryFn: ({ signal }) => ok(api.GET("/api/agents", { signal })),
+  });
+
+/** All daemons of the installation. No event reports that one started, stopped, or applied a configuration. */
+export const daemonsQuery = () =>
+  queryOptions({
+    queryKey: projectKey("daemons"),
+    queryFn: ({ signal }) => ok(api.GET("/api/daemons", { signal })),
+    refetchInterval: 5_000,
   });
 
 /** Includes plugins that failed to load. */
 export const pluginsQuery = () =>
   queryOptions({
     queryKey: projectKey("plugins"),
-    queryFn: async ({ signal }) => (await call<Items<PluginOut>>("GET", "/api/plugins", { signal })).items,
+    queryFn: async ({ signal }) => (await ok(api.GET("/api/plugins", { signal }))).items,
   });
 
 /** 503 is a valid response here: it names the unavailable component. */
@@ -60,8 +69,10 @@ export const readyQuery = () =>
   queryOptions({
     queryKey: projectKey("ready"),
     queryFn: async ({ signal }): Promise<Ready> => {
-      const response = await fetch("/api/health/ready", { signal });
-      return (await response.json()) as Ready;
+      const { data, error, response } = await api.GET("/api/health/ready", { signal });
+      const ready = data ?? error;
+      if (typeof ready !== "object") throw problemOf(response, ready);
+      return ready;
     },
     refetchInterval: 30_000,
     retry: false,
@@ -79,27 +90,15 @@ export interface TaskFilters {
   labelled?: "true" | "false";
 }
 
-/** A row of the list. A row added by a live event has only these fields until it is fetched. */
-export type TaskRow = Pick<
-  TaskOut,
-  | "id"
-  | "state"
-  | "prompt"
-  | "agent"
-  | "model"
-  | "task_type"
-  | "created_at"
-  | "started_at"
-  | "finished_at"
-  | "attempts"
-> &
-  Partial<TaskOut>;
+function queryOf({ labelled, ...filters }: TaskFilters) {
+  return labelled === undefined ? filters : { ...filters, labelled: labelled === "true" };
+}
 
 export const tasksQuery = (filters: TaskFilters, limit = 100) =>
   infiniteQueryOptions({
     queryKey: projectKey("tasks", filters),
     queryFn: ({ pageParam, signal }) =>
-      call<Page<TaskRow>>("GET", "/api/tasks", { query: { ...filters, cursor: pageParam, limit }, signal }),
+      ok(api.GET("/api/tasks", { params: { query: { ...queryOf(filters), cursor: pageParam, limit } }, signal })),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next,
     // Refetching every page would interrupt a stream of updates; events update the list in place.
@@ -110,7 +109,7 @@ export const tasksQuery = (filters: TaskFilters, limit = 100) =>
 export const taskQuery = (id: string) =>
   queryOptions({
     queryKey: projectKey("task", id),
-    queryFn: ({ signal }) => call<TaskDetail>("GET", `/api/tasks/${encodeURIComponent(id)}`, { signal }),
+    queryFn: ({ signal }) => ok(api.GET("/api/tasks/{task_id}", { params: { path: { task_id: id } }, signal })),
   });
 
 export function useProjectId(): string | null {

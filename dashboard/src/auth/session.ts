@@ -2,7 +2,7 @@
  * The tab's session. The access token is held in this module only, so that a script cannot read it from storage; the
  * refresh token is a cookie that scripts cannot read. Each tab has its own active project.
  */
-import type { Tokens } from "../api/contract";
+import type { Tokens } from "../api/types";
 import { problemOf, toProblem } from "../api/problem";
 import { Store } from "../lib/store";
 

@@ -12,7 +12,7 @@ import {
   type LucideIcon,
 } from "lucide-react";
 import type { ReactNode } from "react";
-import type { TaskState } from "../api/contract";
+import type { TaskState } from "../api/types";
 import { useT } from "../i18n/i18n";
 import "./Badge.css";
 

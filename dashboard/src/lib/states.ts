@@ -1,4 +1,4 @@
-import type { TaskState } from "../api/contract";
+import type { TaskState } from "../api/types";
 
 export const TASK_STATES: readonly TaskState[] = [
   "queued",

@@ -79,7 +79,7 @@ function added(drafts: readonly Draft[], deltas: readonly LiveDelta[]): readonly
   for (const { attempt, draft, text, offset } of deltas) {
     const at = next.findIndex((one) => one.attempt === attempt && one.draft === draft);
     const before = (at < 0 || offset === 0 ? undefined : next[at]) ?? { text: "", missing: 0 };
-    const missing = offset === undefined ? before.missing : Math.max(0, offset - before.text.length);
+    const missing = Math.max(0, offset - before.text.length);
     const grown = { attempt, draft, text: before.text + text, missing };
     // Text cut off for its length counts as missing, so that the offset of the next message still matches.
     const over = Math.max(0, grown.text.length - MAX_CHARACTERS);

@@ -1,6 +1,6 @@
 /** Connects the tab's event stream to its session and to the query caches. */
-import { call } from "../api/client";
-import type { TaskDetail, Ticket } from "../api/contract";
+import { api, ok } from "../api/client";
+import type { EventKind, TaskDetail, TaskState } from "../api/types";
 import type { TaskFilters } from "../api/queries";
 import { queryClient } from "../api/queryClient";
 import { session } from "../auth/session";
@@ -17,8 +17,9 @@ export const liveState = new Store<LiveState>("connecting");
 const TOTALS = ["overview", "agents"] as const;
 const TOTALS_MS = 2000;
 const DETAIL_MS = 300;
-const FINAL = new Set(["succeeded", "rejected", "failed", "dead", "cancelled"]);
-const HAS_DETAIL = new Set([...FINAL, "verdict", "attempt_rejected", "labelled", "model_chosen", "decision"]);
+const FINAL_KINDS = ["succeeded", "rejected", "failed", "dead", "cancelled"] as const;
+const FINAL: ReadonlySet<TaskState> = new Set(FINAL_KINDS);
+const HAS_DETAIL = new Set<EventKind>([...FINAL_KINDS, "verdict", "attempt_rejected", "labelled", "decision"]);
 
 let socket: LiveSocket | null = null;
 let project: string | null = null;
@@ -71,7 +72,7 @@ function follow(): void {
 
 function connect(): void {
   socket = new LiveSocket({
-    ticket: async () => (await call<Ticket>("POST", "/api/events/ticket")).ticket,
+    ticket: async () => (await ok(api.POST("/api/events/ticket"))).ticket,
     open: (ticket, after) => {
       const address = new URL("/api/events", location.origin.replace(/^http/, "ws"));
       address.searchParams.set("ticket", ticket);

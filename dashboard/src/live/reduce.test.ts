@@ -1,30 +1,34 @@
 import { describe, expect, it } from "vitest";
-import type { TaskDetail } from "../api/contract";
-import type { TaskFilters, TaskRow } from "../api/queries";
+import type { EventKind, ListedTaskOut, TaskDetail } from "../api/types";
+import type { TaskFilters } from "../api/queries";
 import { FrameBatch, type Clock } from "./batch";
 import { DeltaStore } from "./deltas";
-import type { LiveEvent, LiveTask } from "./messages";
+import type { LiveEvent } from "./messages";
 import { latest, reduceDetail, reducePages, type TaskPages } from "./reduce";
 
-const task = (id: string, change: Partial<LiveTask> = {}): LiveTask => ({
+const task = (id: string, change: Partial<ListedTaskOut> = {}): ListedTaskOut => ({
   id,
   state: "queued",
+  prompt: `prompt of ${id}`,
   agent: "ExecutionAgent",
-  model: null,
-  title: `prompt of ${id}`,
   task_type: null,
+  lane: "interactive",
+  priority: 0,
+  model: null,
+  output: null,
+  error: null,
+  attempts: 0,
+  max_attempts: 3,
+  cancel_requested: false,
   created_at: "2026-01-02T00:00:00Z",
+  not_before: "2026-01-02T00:00:00Z",
   started_at: null,
   finished_at: null,
-  attempts: 0,
+  cost_usd: null,
   ...change,
 });
-const row = (id: string): TaskRow => {
-  const { title, ...rest } = task(id);
-  return { ...rest, prompt: title };
-};
-const pages = (...ids: string[]): TaskPages => ({ pages: [{ items: ids.map(row), next: null }], pageParams: [null] });
-const event = (id: number, live: LiveTask, kind = live.state): LiveEvent => ({
+const pages = (...ids: string[]): TaskPages => ({ pages: [{ items: ids.map((id) => task(id)), next: null }], pageParams: [null] });
+const event = (id: number, live: ListedTaskOut, kind: EventKind = live.state): LiveEvent => ({
   type: "event",
   cursor: String(id),
   id,
@@ -66,14 +70,14 @@ describe("reducePages", () => {
     const tasks = latest([event(1, task("n"))]);
     const same = pages("a");
     expect(reducePages(same, { q: "text" }, tasks)).toBe(same);
-    const partial: TaskPages = { ...same, pages: [{ items: [row("a")], next: "a" }] };
+    const partial: TaskPages = { ...same, pages: [{ items: [task("a")], next: "a" }] };
     expect(reducePages(partial, {}, latest([event(1, task("old", { created_at: "2026-01-01T00:00:00Z" }))]))).toBe(partial);
   });
 });
 
 describe("reduceDetail", () => {
   it("appends each event once", () => {
-    const detail = { ...row("a"), events: [], verdicts: [], decisions: [], checks: {} } as unknown as TaskDetail;
+    const detail = { ...task("a"), events: [], verdicts: [], decisions: [], checks: {} } as unknown as TaskDetail;
     const events = [event(1, task("a", { state: "running" })), event(2, task("b"))];
     const once = reduceDetail(detail, events);
     expect(reduceDetail(once, events).events).toHaveLength(1);
@@ -106,8 +110,8 @@ describe("FrameBatch", () => {
 describe("DeltaStore", () => {
   it("separates drafts and discards an ended task that no page shows", () => {
     const store = new DeltaStore();
-    const piece = (draft: number, text: string) => ({ type: "delta", task_id: "a", attempt: 1, draft, text }) as const;
-    store.append([piece(1, "on"), piece(1, "e"), piece(2, "two")]);
+    const piece = (draft: number, text: string, offset = 0) => ({ type: "delta", task_id: "a", attempt: 1, draft, offset, text }) as const;
+    store.append([piece(1, "on"), piece(1, "e", 2), piece(2, "two")]);
     expect(store.of("a").map((one) => one.text)).toEqual(["one", "two"]);
     const leave = store.subscribe("a", () => undefined);
     store.ended("a");

@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useRef, useState, type FormEvent } from "react";
 import { api, ok } from "../api/client";
-import type { TaskBody } from "../api/contract";
+import type { TaskBody } from "../api/types";
 import { toProblem, type Problem } from "../api/problem";
 import { agentsQuery, checksQuery, modelsQuery } from "../api/queries";
 import { Button } from "../components/Button";

@@ -1,5 +1,5 @@
 import { Activity, Bot, ClipboardList, Cpu, GraduationCap, ScrollText, Settings, Users, type LucideIcon } from "lucide-react";
-import type { Permission } from "../api/contract";
+import type { Permission } from "../api/types";
 import type { MessageKey } from "../i18n/i18n";
 
 export interface NavEntry {

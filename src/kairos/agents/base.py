@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
+from kairos.db.models import EventKind
 from kairos.llm.calls.answer_limits import AnswerLimit
 from kairos.llm.calls.call_options import CallOptions
 from kairos.llm.routing.call_terms import CallContext, CallJournal
@@ -142,7 +143,7 @@ class Verdict:
     """Names of the checks that were run."""
 
 
-Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+Emit = Callable[[EventKind, Mapping[str, Any]], Awaitable[None]]
 """Records a task event, given its kind and data."""
 
 

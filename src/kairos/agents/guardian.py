@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kairos.agents.base import AttemptContext, Draft, Emit, Finding, Severity, Task, Verdict
+from kairos.agents.checks.check_result import CheckedCode, CheckResult, error
 from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.form import FORMAT, check_form, is_empty
 from kairos.agents.checks.isolation import HostIsolation
-from kairos.agents.checks.opinion import CheckedCode, CheckResult, error
 from kairos.agents.checks.python_checks import check_code, review_code
 from kairos.agents.checks.registry import CHECKS, Check, CheckedAnswer, CodeLimits
 from kairos.agents.checks.requested import requested

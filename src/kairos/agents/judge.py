@@ -28,14 +28,16 @@ from kairos.agents.rubrics import CORRECTION, GENERAL_RUBRIC, RESPONSE_FORMAT, G
 from kairos.background_tasks import end
 from kairos.config import JudgeSettings
 from kairos.db.engine import Database
-from kairos.db.models import DecisionRow
-from kairos.db.repositories import history, judging
-from kairos.db.repositories.judging import JudgeFigures
+from kairos.db.models import DecisionRow, EventKind
+from kairos.db.repositories.agents import judging
+from kairos.db.repositories.agents.judging import JudgeFigures
+from kairos.db.repositories.tasks import history
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.llm.calls.call_options import CallOptions
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.catalog.catalog import Model
-from kairos.llm.routing.llm_router import CallContext, LLMRouter, RoutedAnswer, cost_of
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import CallContext, LLMRouter, cost_of
 from kairos.tenancy import ProjectId
 
 __all__ = ["JUDGE", "JUDGE_TASK_TYPE", "Judge", "JudgeFigures", "JudgingStatus"]
@@ -237,11 +239,13 @@ class Judge:
             self.counts["failed"] += 1
             log.warning("task %s was not judged: %s", queued.task.id, error)
             await self._record_quality(queued, None)
-            return await self._record_event(queued, "not_judged", {"code": error.code, "reason": str(error)}, totals)
+            return await self._record_event(
+                queued, EventKind.NOT_JUDGED, {"code": error.code, "reason": str(error)}, totals
+            )
         self.counts["judged"] += 1
         log.info("task %s: the judge scored the answer of %s at %.2f", queued.task.id, decision.answered, grade.score)
         await self._record_quality(queued, grade.score)
-        await self._record_event(queued, "judged", {"score": grade.score, "reason": grade.reason}, totals)
+        await self._record_event(queued, EventKind.JUDGED, {"score": grade.score, "reason": grade.reason}, totals)
 
     def _rubric(self, queued: _QueuedAnswer, decision: DecisionRow) -> str:
         rubrics = self._settings.rubrics
@@ -283,7 +287,7 @@ class Judge:
         await self._router.record_quality(queued.task.project_id, queued.decision_id, score, JUDGE)
 
     async def _record_event(
-        self, queued: _QueuedAnswer, kind: str, answer: Mapping[str, Any], totals: _CallTotals
+        self, queued: _QueuedAnswer, kind: EventKind, answer: Mapping[str, Any], totals: _CallTotals
     ) -> None:
         """Append an event to the task, which has already ended."""
         data = {
@@ -315,5 +319,5 @@ def _server(model: Model) -> tuple[str, str]:
     return model.base_url, model.upstream
 
 
-async def _discard_event(kind: str, data: Mapping[str, Any]) -> None:
+async def _discard_event(kind: EventKind, data: Mapping[str, Any]) -> None:
     """Discard the router's events: the task has ended, and errors are recorded as `not_judged`."""

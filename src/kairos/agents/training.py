@@ -19,8 +19,10 @@ from kairos.agents.execution import SYSTEM
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
 from kairos.db.engine import Database
-from kairos.db.models import AdapterRow, RunState, SampleState, TrainingRunRow
-from kairos.db.repositories import adapters, dataset, tasks, training
+from kairos.db.models import AdapterRow, EventKind, RunState, SampleState, TrainingRunRow
+from kairos.db.repositories import adapters, training
+from kairos.db.repositories.dataset import dataset
+from kairos.db.repositories.tasks import tasks
 from kairos.errors import KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
@@ -112,9 +114,9 @@ class TrainingAgent:
             settings = TrainingSettings(**run.settings["training"])
             training_samples, held_out = samples[Part.TRAINING], samples[Part.HELD_OUT]
             await self._trainer.prepare(folder, base, training_samples, held_out, replayed, settings)
-        await emit("training", {"base": run.base, "rows": run.rows})
+        await emit(EventKind.TRAINING, {"base": run.base, "rows": run.rows})
         trained = await self._trainer.train(folder, progress.add_reports)
-        await emit("trained", {"metrics": dict(trained.metrics)})
+        await emit(EventKind.TRAINED, {"metrics": dict(trained.metrics)})
         return await self._save(task, run, trained)
 
     async def _samples(
@@ -190,7 +192,7 @@ class TrainingAgent:
         progress = RunProgress(self._database, task.project_id, run.id)
         async with self._database.project(task.project_id) as session:
             await training.change(session, run.id, state=RunState.EVALUATING)
-        await emit("evaluating", {"base": adapter.base, "version": adapter.version})
+        await emit(EventKind.EVALUATING, {"base": adapter.base, "version": adapter.version})
         prompts, checks = await self._prompts(task.project_id, adapter)
 
         async def grade(question: GatePrompt, answer: str) -> float:
@@ -201,7 +203,7 @@ class TrainingAgent:
         report = replace(report, measured_on=models.note)
         ruled = await self._promotions.rule(task.project_id, adapter.id, report)
         data = {"ruling": report.ruling, "reason": report.reason, "state": ruled.state, "version": ruled.version}
-        await emit("ruled", data)
+        await emit(EventKind.RULED, data)
         return report, ruled
 
     async def _prompts(self, project_id: ProjectId, adapter: AdapterRow) -> tuple[list[GatePrompt], dict[str, Checks]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from kairos import __version__
-from kairos.api import dashboard, problems
+from kairos.api import dashboard, openapi, problems
 from kairos.api.access.public_address import HostCheck, Hosts
+from kairos.api.components import ApiComponents
 from kairos.api.json_route import StorableAddress
 from kairos.api.response_headers import ResponseHeaders
 from kairos.api.routes import (
@@ -16,6 +17,7 @@ from kairos.api.routes import (
     cache,
     checks,
     config,
+    daemons,
     dataset,
     events,
     health,
@@ -32,7 +34,7 @@ from kairos.api.routes import (
     training,
     users,
 )
-from kairos.api.services import Services
+from kairos.config import Settings
 
 DESCRIPTION = """Tasks, projects and models of one Kairos installation.
 
@@ -62,13 +64,14 @@ ROUTERS = tuple(
         router,
         cache,
         config,
+        daemons,
         health,
     )
 )
 """All routers of the API; tests iterate over them."""
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(components: ApiComponents) -> FastAPI:
     app = FastAPI(
         title="Kairos",
         version=__version__,
@@ -77,15 +80,17 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.state.services = services
+    settings = components.get(Settings)
+    components.install(app)
     for routes in ROUTERS:
         # Not `include_router`, which analyses every endpoint a second time (0.2 s of CPU at the first request) and
         # matches each request twice. No router is included with a prefix or dependencies of its own.
         app.router.routes.extend(routes.routes)
     dashboard.install(app)
     app.add_middleware(StorableAddress)
-    app.add_middleware(problems.BodyLimit, limit=services.settings.server.body_limit_bytes)
-    app.add_middleware(HostCheck, hosts=Hosts(services.settings.server))
+    app.add_middleware(problems.BodyLimit, limit=settings.server.body_limit_bytes)
+    app.add_middleware(HostCheck, hosts=Hosts(settings.server))
     app.add_middleware(ResponseHeaders)  # the last one added is the outermost
     problems.install(app)
+    openapi.install(app)
     return app

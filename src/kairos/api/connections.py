@@ -8,6 +8,7 @@ half-sent requests cannot block other clients.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import resource
@@ -31,6 +32,8 @@ CLOSE_REPLY_S = 3.0
 RESERVED_FILES = 256
 """File descriptors for engines, models, logs and other files of the daemon."""
 MOST_FILES = 65_536
+MACOS_FILES = 10_240
+"""OPEN_MAX of macOS, which may refuse more although its hard limit is unlimited (setrlimit(2))."""
 
 
 class ConnectionPhase(StrEnum):
@@ -323,10 +326,11 @@ def raise_file_limit() -> int:
     """Raise the soft limit of open files as far as allowed, at most to `MOST_FILES`; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (ValueError, OSError):
-            return soft
-        return wanted
-    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    if soft == resource.RLIM_INFINITY:
+        return MOST_FILES
+    for limit in (wanted, min(wanted, MACOS_FILES)):
+        with contextlib.suppress(ValueError, OSError):
+            if soft < limit:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+                return limit
+    return soft

@@ -8,9 +8,12 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kairos.api.components import component_of
+from kairos.api.refusals import Refusals
 from kairos.errors import KairosError, NotFound
 from kairos.text import pointer_of
 
@@ -36,39 +39,42 @@ class RateLimited(KairosError):
     status, code, exit_code = 429, "rate_limited", 7
 
 
-PROBLEM_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "code"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "code": {"type": "string"},
-        "instance": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {"type": "object", "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}}},
-        },
-    },
+class InputError(BaseModel):
+    """An invalid value of a request."""
+
+    pointer: str = Field(description="Path of the value in the body, such as `/checks/format`, or its parameter.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="The problem and its remedy.")
+    code: str = Field(description="Stable name of the problem.")
+    instance: str = Field(description="Path of the request.")
+    errors: list[InputError] = Field([], description=f"The first {MOST_ERRORS} invalid values.")
+
+
+DESCRIPTIONS = {
+    400: "The request is malformed.",
+    401: "The credential is missing or not valid.",
+    403: "The credential does not allow this.",
+    404: "The object does not exist in this project.",
+    409: "The state of the object does not allow this.",
+    413: "The body is too large.",
+    422: "The input is invalid.",
+    429: "Too many attempts.",
+    503: "A required component is unavailable.",
 }
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem documents that a route may return, for its OpenAPI entry."""
-    descriptions = {
-        400: "The request is malformed.",
-        401: "The credential is missing or not valid.",
-        403: "The credential does not allow this.",
-        404: "The object does not exist in this project.",
-        409: "The state of the object does not allow this.",
-        413: "The body is too large.",
-        422: "The input is invalid.",
-        429: "Too many attempts.",
-        503: "A required component is unavailable.",
-    }
-    content = {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}
-    return {status: {"description": descriptions[status], "content": content} for status in statuses}
+    """The problem documents that a route may return, for its OpenAPI entry. `openapi.py` adds the components."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
@@ -107,7 +113,7 @@ def _note(request: Request, error: NotFound) -> None:
     """Record a denied access for the audit log. It is looked up after the response, which does not depend on it."""
     who = getattr(request.state, "principal", None)
     if who is not None:
-        request.app.state.services.refusals.note(who.user_id, who.project_id, error)
+        component_of(request, Refusals).note(who.user_id, who.project_id, error)
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kairos.db.engine import Database
-from kairos.db.repositories import audit, projects
+from kairos.db.repositories.access import audit
+from kairos.db.repositories.projects import projects
 from kairos.errors import EngineUnavailable, NotFound
 from kairos.tenancy import ProjectId, Scope, UserId
 

@@ -44,7 +44,7 @@ def show(
         [value["key"], output.plain(_shown(value["value"])), _source(value), EFFECT[value["reach"]]] for value in values
     ]
     output.out.print(output.table(["key", "value", "from", "takes effect?"], rows))
-    output.out.print(f"system version {found['version']}, project version {found['project_version']}")
+    output.out.print(f"system version {found['config_version']}, project version {found['project_version']}")
     return None
 
 
@@ -143,21 +143,27 @@ def revert(
 @app.command()
 def replicas(context: typer.Context, json: Json = False) -> None:
     """Show the configuration version that each daemon runs."""
-    found = context_of(context).client().get("/api/config/replicas")
+    found = context_of(context).client().get("/api/daemons")
     if json:
         return output.show_json(found)
     rows = [
         [
-            replica["name"],
-            replica["role"],
-            output.state("ok" if replica["alive"] else "away"),
-            str(replica["version"]) + ("" if replica["newest"] else f" of {found['version']}"),
-            output.plain(replica["error"] or ", ".join(f"{key} at its next start" for key in replica["waiting"])),
+            daemon["name"],
+            daemon["role"],
+            output.state("ok" if daemon["alive"] else "away"),
+            str(daemon["config_version"]) + ("" if daemon["config_newest"] else f" of {found['config_version']}"),
+            output.plain(
+                daemon["config_error"] or ", ".join(f"{key} at its next start" for key in daemon["config_waiting"])
+            ),
         ]
-        for replica in found["items"]
+        for daemon in found["items"]
     ]
     output.out.print(output.table(["daemon", "role", "state", "version", ""], rows))
     return None
+
+
+def _waiting(keys: list[str]) -> str:
+    return ", ".join(f"{key} at its next start" for key in keys)
 
 
 def _change(

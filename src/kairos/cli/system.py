@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import time
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import psutil
@@ -17,11 +16,11 @@ from kairos.cli.client import Refused, connect, daemon_address, runtime
 from kairos.cli.context import Json, context_of
 from kairos.cli.credentials import CredentialFile
 from kairos.cli.diagnosis import Diagnosis, diagnose
+from kairos.cli.memory import Memory, memory
 from kairos.cli.readiness import readiness
 from kairos.errors import InvalidInput
 from kairos.model_keys import require_variables
 
-MEGABYTE = 1e6
 UNHEALTHY = 3
 
 
@@ -134,44 +133,6 @@ def logout(context: typer.Context) -> None:
     CredentialFile().remove(client.address)
     output.out.print(f"signed out at {client.address}")
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The memory of a daemon and its engines, in MB."""
-
-    sizes: dict[str, float]
-    """By program, and the sum as `total`."""
-    measure: str
-    """`MB PSS`, or `MB` if a size is an RSS, which counts shared pages in each process."""
-
-
-def memory(pid: int | None) -> Memory | None:
-    """The memory of the daemon and its child processes; None if it does not run."""
-    try:
-        daemon = psutil.Process(pid) if pid else None
-        if daemon is None:
-            return None
-        found = {"daemon": [_size(daemon)]}
-        for child in daemon.children():
-            name = "model" if "model_server" in " ".join(child.cmdline()) else child.name()
-            family = [child, *child.children(recursive=True)]
-            found.setdefault(name, []).extend(_size(process) for process in family)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return None
-    sizes = {name: round(sum(size for size, _ in each), 1) for name, each in found.items()}
-    proportional = all(is_pss for each in found.values() for _, is_pss in each)
-    return Memory({**sizes, "total": round(sum(sizes.values()), 1)}, "MB PSS" if proportional else "MB")
-
-
-def _size(process: psutil.Process) -> tuple[float, bool]:
-    """The size in MB, and whether it is the proportional set size, which divides shared pages between processes."""
-    try:
-        return process.memory_full_info().pss / MEGABYTE, True
-    except psutil.AccessDenied:  # the daemon is not dumpable, so only root can read its PSS
-        return process.memory_info().rss / MEGABYTE, False
-    except psutil.NoSuchProcess:
-        return 0.0, True
 
 
 def _show_status(answer: dict[str, Any], usage: Memory | None) -> None:

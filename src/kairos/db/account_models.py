@@ -20,7 +20,8 @@ class UserRow(Base):
     folded."""
     name: Mapped[str]
     password_hash: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
-    """Argon2id; None until the one-time link was used. The app role cannot read it: see `repositories/passwords.py`."""
+    """Argon2id; None until the one-time link was used. The app role cannot read it: see
+    `repositories/access/passwords.py`."""
     operator: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     disabled_at: Mapped[datetime | None]

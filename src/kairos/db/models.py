@@ -35,7 +35,19 @@ from kairos.db.account_models import (
     TicketRow,
     UserRow,
 )
-from kairos.db.base import NOW, AdapterState, Base, Role, RunState, SampleState, TaskState
+from kairos.db.base import (
+    NOW,
+    AdapterState,
+    AuditAction,
+    Base,
+    DaemonRole,
+    EventKind,
+    Role,
+    RunState,
+    SampleSource,
+    SampleState,
+    TaskState,
+)
 from kairos.db.learning_models import AdapterRow, AdapterSampleRow, DatasetImportRow, SampleRow, TrainingRunRow
 
 
@@ -200,7 +212,7 @@ class MetricRow(Base):
     """`guardian`, `judge` or `person`; each overrides those before it."""
     position: Mapped[int | None]
     """Sequence number of the quality within its task type; `turn` is the one within its model at this task type. Both
-    determine its current weight (`repositories/statistics.py`). None until a quality was counted."""
+    determine its current weight (`repositories/routing/statistics.py`). None until a quality was counted."""
     turn: Mapped[int | None]
     observed_at: Mapped[datetime | None]
     """When `router_statistics` counted the call, or its quality if that was later."""
@@ -228,7 +240,8 @@ class PositionRow(Base):
 class StatisticsRow(Base):
     """Statistics of a model at a task type, decayed to `position` and `last_change`.
 
-    A row is written when its model was observed, and decayed further when it is read (`repositories/statistics.py`).
+    A row is written when its model was observed, and decayed further when it is read
+    (`repositories/routing/statistics.py`).
     """
 
     __tablename__ = "router_statistics"
@@ -384,11 +397,14 @@ __all__ = [
     "AdapterSampleRow",
     "AdapterState",
     "ApiKeyRow",
+    "AuditAction",
     "AuditRow",
     "Base",
     "ConfigRow",
+    "DaemonRole",
     "DatasetImportRow",
     "DecisionRow",
+    "EventKind",
     "InvitationRow",
     "LabelRow",
     "LinkRow",
@@ -402,6 +418,7 @@ __all__ = [
     "Role",
     "RunState",
     "SampleRow",
+    "SampleSource",
     "SampleState",
     "SessionRow",
     "SigningKeyRow",

@@ -3,7 +3,6 @@
 from kairos.embedded.engine import EngineNotInstalled, EngineNotStarted, EngineState
 from kairos.embedded.folder import DataFolder, DataFolderInUse, Secrets
 from kairos.embedded.folder_rights import DataFolderUnusable
-from kairos.embedded.footprint import pss_bytes
 from kairos.embedded.model import WeightsCorrupt, WeightsMissing, check_weights
 from kairos.embedded.supervisor import Addresses, EmbeddedEngines
 
@@ -20,5 +19,4 @@ __all__ = [
     "WeightsCorrupt",
     "WeightsMissing",
     "check_weights",
-    "pss_bytes",
 ]

@@ -9,8 +9,9 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.orphans import end_orphans
@@ -30,7 +31,15 @@ RECOVERY_LIMIT_S = 600.0
 """Time limit for an engine that reports that it is recovering or loading its data."""
 REMEDY = "Fix the cause and start again; the data is unchanged"
 
-Condition = Literal["starting", "running", "restarting", "failed", "stopped"]
+
+class EngineCondition(StrEnum):
+    """Condition of an embedded engine."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    STOPPED = "stopped"
 
 
 class EngineNotStarted(KairosError):
@@ -95,10 +104,12 @@ class EngineState:
     """State of an engine for `kairos status`."""
 
     name: str
-    state: Condition
+    state: EngineCondition
     pid: int | None
     restarts: int
     detail: str
+    not_installed: str = ""
+    """What has to be installed, and how; empty otherwise. It may be shown to all users."""
 
     @property
     def missing_library(self) -> str:
@@ -118,14 +129,15 @@ class SupervisedEngine:
         self.failure: KairosError | None = None
         self._folder, self._changed = folder, changed
         self._process: OwnedProcess | None = None
-        self._condition: Condition = "stopped"
+        self._condition: EngineCondition = EngineCondition.STOPPED
         self._detail = ""
         self._restarts = 0
         self._backoff = BACKOFF_FIRST_S
         self._since = 0.0
 
     def state(self) -> EngineState:
-        return EngineState(self.engine.name, self._condition, self.pid, self._restarts, self._detail)
+        missing = str(self.failure) if isinstance(self.failure, EngineNotInstalled) else ""
+        return EngineState(self.engine.name, self._condition, self.pid, self._restarts, self._detail, missing)
 
     @property
     def pid(self) -> int | None:
@@ -135,16 +147,16 @@ class SupervisedEngine:
         """Start the engine and wait until it is ready. Raises `EngineNotStarted`, or errors of its preparation; its
         state
         is then `failed`."""
-        self._condition, self._detail = "starting", ""
+        self._condition, self._detail = EngineCondition.STARTING, ""
         try:
             await self._launch()
         except KairosError as error:
-            self._condition, self._detail, self.failure = "failed", str(error), error
+            self._condition, self._detail, self.failure = EngineCondition.FAILED, str(error), error
             raise
 
     async def watch(self) -> None:
         """Restart the engine after failures, until cancelled. Ends at once if its first start failed."""
-        while self._process and self._condition != "failed":
+        while self._process and self._condition != EngineCondition.FAILED:
             await self._until_unwell()
             await self._restart()
 
@@ -153,8 +165,8 @@ class SupervisedEngine:
             await self.engine.close()
             await self._process.stop()
             self._changed()
-        if self._condition != "failed":
-            self._condition, self._detail = "stopped", ""
+        if self._condition != EngineCondition.FAILED:
+            self._condition, self._detail = EngineCondition.STOPPED, ""
 
     async def _launch(self) -> None:
         try:
@@ -167,7 +179,7 @@ class SupervisedEngine:
             await self.engine.after_start(self.port)
         except OSError as error:
             raise self._not_started(f"{error}") from error
-        self._condition, self._detail, self._since = "running", "", time.monotonic()
+        self._condition, self._detail, self._since = EngineCondition.RUNNING, "", time.monotonic()
 
     async def _until_ready(self, process: OwnedProcess) -> None:
         began = time.monotonic()
@@ -207,8 +219,8 @@ class SupervisedEngine:
         """Restart until it succeeds, with increasing pauses; on the same port, which clients keep using."""
         if time.monotonic() - self._since > STEADY_S:
             self._backoff = BACKOFF_FIRST_S
-        self._condition = "restarting"
-        while self._condition == "restarting":
+        self._condition = EngineCondition.RESTARTING
+        while self._condition == EngineCondition.RESTARTING:
             log.warning("restarting the embedded %s: %s", self.engine.name, self._detail)
             await self.engine.close()
             if self._process:

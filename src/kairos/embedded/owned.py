@@ -24,8 +24,9 @@ def main(arguments: list[str]) -> None:
 
 def _become(user: int, group: int) -> None:
     os.setgroups([])
-    os.setresgid(group, group, group)
-    os.setresuid(user, user, user)
+    # Called as root: both change the real, effective and saved id. macOS has no setresuid.
+    os.setgid(group)
+    os.setuid(user)
 
 
 def _die_with(parent: int, number: int) -> None:

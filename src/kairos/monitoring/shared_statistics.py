@@ -1,7 +1,7 @@
 """Shares the router's statistics between replicas through PostgreSQL.
 
-A judgement is first written to PostgreSQL, which determines its order (`repositories/statistics.py`), and then read
-back like those of other replicas, so that nothing is counted twice or in different orders. For models with few
+A judgement is first written to PostgreSQL, which determines its order (`repositories/routing/statistics.py`), and then
+read back like those of other replicas, so that nothing is counted twice or in different orders. For models with few
 judgements this happens immediately, with a notification to the others; later every few seconds.
 """
 
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kairos import redis_keys
-from kairos.background_tasks import run_together
+from kairos.background_tasks import NO_JITTER, every, run_together
 from kairos.config import RouterSettings
 from kairos.db.engine import Database, ProjectGone, Session
-from kairos.db.repositories import statistics
-from kairos.db.repositories.statistics import Fading, Judgement, TaskTypeStatistics
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.routing.statistics import Fading, Judgement, TaskTypeStatistics
 from kairos.errors import EngineUnavailable
-from kairos.pubsub import Notice, PubSub
+from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId, new_id
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,12 @@ class SharedStatistics:
 
     async def run(self) -> None:
         """Flush, poll and listen until cancelled. Runs as a background task of the daemon, which then calls `close`."""
-        await run_together(self._flush_forever(), self._poll_forever(), self._listen())
+        await run_together(
+            every(lambda: self._settings.flush_s, self._flush_all, jitter=NO_JITTER, at_once=False),
+            self._pubsub.follow(
+                redis_keys.statistics_channel(), lambda: self._settings.poll_s, self._read_changed, at_once=False
+            ),
+        )
 
     async def close(self) -> None:
         """Write the pending judgements."""
@@ -156,29 +161,23 @@ class SharedStatistics:
             except EngineUnavailable as error:
                 log.warning("%d judgements were lost: %s", len(self._waiting[project_id]), error)
 
-    async def _flush_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.flush_s)
-            for project_id in [project for project, waiting in self._waiting.items() if waiting]:
-                try:
-                    await self.flush(project_id)
-                except EngineUnavailable as error:
-                    log.warning("judgements cannot be written to PostgreSQL yet: %s", error)
+    async def _flush_all(self) -> None:
+        for project_id in [project for project, waiting in self._waiting.items() if waiting]:
+            try:
+                await self.flush(project_id)
+            except EngineUnavailable as error:
+                log.warning("judgements cannot be written to PostgreSQL yet: %s", error)
 
-    async def _poll_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.poll_s * random.uniform(0.8, 1.2))
-            for project_id in list(self._versions):
+    async def _read_changed(self, notices: frozenset[bytes] | None) -> None:
+        """Read the statistics of the loaded projects that other processes changed, or of all."""
+        changed = None if notices is None else self._changed_by_others(notices)
+        for project_id in list(self._versions):
+            if changed is None or str(project_id) in changed:
                 await self._read_back(project_id)
 
-    async def _listen(self) -> None:
-        async for notice in self._pubsub.listen([redis_keys.statistics_channel()]):
-            projects = list(self._versions)
-            if isinstance(notice, Notice):
-                named, _, sender = notice.payload.decode(errors="replace").partition(" ")
-                projects = [project for project in projects if str(project) == named and sender != self._name]
-            for project_id in projects:
-                await self._read_back(project_id)
+    def _changed_by_others(self, notices: frozenset[bytes]) -> set[str]:
+        parts = [notice.decode(errors="replace").partition(" ") for notice in notices]
+        return {project_id for project_id, _, sender in parts if sender != self._name}
 
     async def _read_back(self, project_id: ProjectId) -> None:
         try:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kairos.agents.checks.sandbox.box import kill_process_tree
+from kairos.agents.checks.sandbox.launcher import kill_process_tree
 from kairos.background_tasks import end
 from kairos.embedded.process import INHERITED
 from kairos.plugins.protocol import HEAD, MAX_FRAME, frame

@@ -18,12 +18,13 @@ import orjson
 from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.agents.execution import response_format
 from kairos.db.engine import Database
-from kairos.db.repositories import plugin_storage
-from kairos.db.repositories.plugin_storage import StorageLimit
+from kairos.db.repositories.plugins import plugin_storage
+from kairos.db.repositories.plugins.plugin_storage import StorageLimit
 from kairos.http import HttpClient, HttpLimits, HttpStatus
 from kairos.llm.calls.call_options import ModelParameters
 from kairos.llm.calls.providers import ChatRequest
-from kairos.llm.routing.llm_router import LLMRouter, RoutedAnswer
+from kairos.llm.routing.call_terms import RoutedAnswer
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.plugins.base_plugin import Answer
 from kairos.plugins.plugin_errors import PluginOver, PluginReturnedNonsense, StorageFull
 from kairos.plugins.plugin_reach import AddressPolicy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from kairos.agents.checks.sandbox.box import SandboxReport, SandboxResult, run_sandboxed
+from kairos.agents.checks.sandbox.launcher import SandboxReport, SandboxResult, run_sandboxed
 from kairos.agents.checks.task_tests import parse_tests
 
 TESTS = "def test_answer():\n    assert answer() == 42\n"

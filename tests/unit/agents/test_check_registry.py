@@ -9,8 +9,8 @@ import pytest
 from pydantic import Field, ValidationError
 
 from kairos.agents.base import Draft, TaskSpec
+from kairos.agents.checks.check_result import CheckResult, error
 from kairos.agents.checks.content import REQUIRE
-from kairos.agents.checks.opinion import CheckResult, error
 from kairos.agents.checks.registry import CHECKS, Check, CheckedAnswer, Wording, in_order, register, requested
 from kairos.agents.checks.requested import RequestedChecks, checks_model
 from kairos.agents.guardian import GuardianAgent

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kairos.agents.base import AnswerFormat, AttemptContext, Severity, Verdict
-from kairos.agents.checks.opinion import error
+from kairos.agents.checks.check_result import error
 from kairos.agents.guardian import REJECTED_FACTOR, GuardianAgent
 from tests.kit.drafts import judged, python, task
 

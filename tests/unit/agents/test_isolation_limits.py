@@ -99,9 +99,8 @@ def test_bomb_is_ended_and_fails_only_its_own_test(kind: Kind, name: str):
     assert "sandbox.warden" not in left
 
 
-def test_nothing_runs_where_the_host_cannot_isolate_code(tmp_path: Path):
-    proof = tmp_path / "proof"
-    tmp_path.chmod(0o777)
+def test_nothing_runs_where_the_host_cannot_isolate_code(open_folder: Path):
+    proof = open_folder / "proof"
     (ran,) = run_on(Kind.NEITHER, [Run(as_test_functions(f"open({str(proof)!r}, 'w')"))])
     assert (ran.method, ran.results) == ("none", [])
     assert "Landlock" in ran.unavailable_reason

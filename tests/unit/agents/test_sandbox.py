@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from kairos.agents.base import Draft
-from kairos.agents.checks.sandbox.box import PROCESSES, SandboxResult
+from kairos.agents.checks.sandbox.launcher import PROCESSES, SandboxResult
 from kairos.agents.checks.task_tests import accept_tests
 from kairos.agents.guardian import GuardianAgent
 from kairos.config import GuardianSettings

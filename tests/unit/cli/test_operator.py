@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import cast
 
 import click
-import psutil
 import pytest
 import typer
 
-from kairos.cli import system, users
+from kairos.cli import users
 from kairos.cli.context import Context
 from kairos.errors import NotFound
 from tests.kit.recording_server import RecordingServer, recording_server
@@ -49,16 +48,3 @@ def test_no_session_is_started_only_to_end_it(tmp_path: Path):
     with recording_server() as server, users._operator(context_at(server, tmp_path)):
         pass
     assert server.received == []
-
-
-def test_memory_is_labelled_pss_only_where_pss_was_measured(monkeypatch: pytest.MonkeyPatch):
-    def refuse(process: psutil.Process) -> None:
-        raise psutil.AccessDenied(process.pid)
-
-    measured = system.memory(os.getpid())
-    assert measured
-    assert measured.measure == "MB PSS"
-    monkeypatch.setattr(psutil.Process, "memory_full_info", refuse)
-    measured = system.memory(os.getpid())
-    assert measured
-    assert (measured.measure, measured.sizes["daemon"] > 1) == ("MB", True)

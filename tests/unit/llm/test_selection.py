@@ -269,6 +269,9 @@ def test_cost_of_a_model_includes_its_usual_output():
 def test_score_of_one_model_equals_its_score_in_a_decision():
     router = selector()
     observe(router, "b", 0.8)
-    alone = router.score(Request("p", "t"), "b", 0.0)
-    assert alone == next(score for score in decide(router).candidates if score.model == "b")
-    assert router.score(Request("p", "t"), "nobody", 0.0) is None
+    inputs = router.score_inputs(Request("p", "t"), "b", 0.0)
+    assert inputs
+    assert router.calculate_score(inputs).score() == next(
+        score for score in decide(router).candidates if score.model == "b"
+    )
+    assert router.score_inputs(Request("p", "t"), "nobody", 0.0) is None

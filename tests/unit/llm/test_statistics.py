@@ -19,8 +19,8 @@ from kairos.llm.routing.statistics import (
     correct,
     decay,
     fade,
-    recomputed,
 )
+from tests.kit.statistics import recomputed
 
 W = RouterWeights(gamma=0.98, short_gamma=0.8, half_life_s=1000.0)
 QUALITY_SUMS = ("n", "s", "q", "short_n", "short_s", "short_q")

@@ -1,7 +1,6 @@
 """The parts of the queue that need no Redis: scores, pages, key names and error messages."""
 
 import math
-import re
 from unittest.mock import AsyncMock
 from uuid import uuid4
 
@@ -17,7 +16,6 @@ from kairos.orchestration.queue import queue as queue_module
 from kairos.orchestration.queue.queue import (
     CHUNK,
     HIGHEST_PRIORITY,
-    LUA,
     ORDERS,
     PAUSES_S,
     FairQueue,
@@ -62,15 +60,6 @@ def test_all_keys_of_a_lane_share_its_hash_tag(lane: Lane):
         assert name.startswith(stem)
 
 
-def test_script_and_list_of_keys_agree():
-    assert re.findall(r"lane \.\. '(.*?)'", LUA) == list(redis_keys.QUEUE_PARTS)
-
-
-def test_data_of_a_project_begins_with_the_project():
-    project = ProjectId(uuid4())
-    assert redis_keys.project_data(project, "cache", "ab") == f"{project}:cache:ab"
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -102,12 +91,12 @@ def test_client_does_not_retry_commands():
     assert retry.get_retries() == 0
 
 
-@pytest.mark.parametrize(("call", "sent"), [("take", 1), ("poke", 1 + len(PAUSES_S))])
+@pytest.mark.parametrize(("call", "sent"), [("take", 1), ("set_cap", 1 + len(PAUSES_S))])
 async def test_only_idempotent_calls_are_repeated(monkeypatch: pytest.MonkeyPatch, call: str, sent: int):
     """The reply to a take may be lost after tasks were taken; repeating it would take other tasks too."""
     monkeypatch.setattr(queue_module, "PAUSES_S", (0,) * len(PAUSES_S))
     queue, script = FairQueue(connect("redis://localhost")), AsyncMock(side_effect=faults.ConnectionError("reset"))
     monkeypatch.setattr(queue, "_script", script)
     with pytest.raises(EngineUnavailable):
-        await (queue.take(Lane.BATCH) if call == "take" else queue.poke(Lane.BATCH, ProjectId(uuid4())))
+        await (queue.take(Lane.BATCH) if call == "take" else queue.set_cap(Lane.BATCH, ProjectId(uuid4()), 1))
     assert script.await_count == sent

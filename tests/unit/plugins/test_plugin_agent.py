@@ -12,6 +12,7 @@ import pytest
 from kairos.agents.base import AttemptContext, Task, TaskSpec
 from kairos.config import PluginSettings
 from kairos.db.engine import Database
+from kairos.db.models import EventKind
 from kairos.http import HttpClient
 from kairos.llm.health import breaker
 from kairos.llm.routing.llm_router import LLMRouter
@@ -74,7 +75,7 @@ async def perform(agent: PluginAgent, prompt: str = "p", timeout_s: float = 60, 
     return await agent.perform(task, AttemptContext(timeout_s=timeout_s), emit)
 
 
-async def emit(kind: str, data: Mapping[str, Any]) -> None:
+async def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
     pass
 
 

@@ -17,6 +17,7 @@ from kairos.agents.guardian import GuardianAgent
 from kairos.agents.registry import AgentDisabled, AgentRegistry, UnknownAgent
 from kairos.config import PluginSettings
 from kairos.db.engine import Database
+from kairos.db.models import EventKind
 from kairos.http import HttpClient
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.plugins import plugin_agent
@@ -67,7 +68,7 @@ async def perform(plugins: LoadedPlugins, wanted: str, prompt: str = "abc") -> s
     return (await plugins.agents.find(wanted).perform(task, AttemptContext(timeout_s=30), emit)).text
 
 
-async def emit(kind: str, data: Mapping[str, Any]) -> None:
+async def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
     pass
 
 

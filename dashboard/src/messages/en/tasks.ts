@@ -116,7 +116,6 @@ export const tasks = {
   "why.excluded_tried": "already failed this request",
   "why.excluded_not_named": "the task names another model",
   "why.excluded_canary": "canary; this request is outside its share",
-  "why.excluded_unknown": "not in the catalogue",
 
   "calls.title": "Model calls",
   "calls.none": "No completed calls yet. Cached answers need none.",

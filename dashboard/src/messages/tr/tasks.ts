@@ -119,7 +119,6 @@ export const tasks: Translation<typeof english> = {
   "why.excluded_tried": "bu istekte başarısız oldu",
   "why.excluded_not_named": "görev başka bir modeli belirtiyor",
   "why.excluded_canary": "kanarya; bu istek payının dışında",
-  "why.excluded_unknown": "katalogda yok",
 
   "calls.title": "Model çağrıları",
   "calls.none": "Henüz tamamlanan çağrı yok. Önbellekten gelen yanıt çağrı gerektirmez.",

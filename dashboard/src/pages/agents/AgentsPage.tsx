@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { CircleDot, CircleSlash, LoaderCircle } from "lucide-react";
-import type { AgentList, AgentOut, WorkerOut } from "../../api/contract";
-import { agentsQuery } from "../../api/queries";
+import type { AgentList, AgentOut, DaemonOut } from "../../api/types";
+import { agentsQuery, daemonsQuery } from "../../api/queries";
 import { Badge, type Tone } from "../../components/Badge";
 import { EmptyState } from "../../components/EmptyState";
 import { Loaded } from "../../components/Loaded";
@@ -42,18 +42,30 @@ function Agents({ data }: { data: AgentList }) {
         ))}
       </ul>
       <Plugins />
-      <Section title={t("agents.workers")} detail={t("agents.workers_detail")}>
-        {data.workers.length === 0 ? (
-          <EmptyState title={t("agents.no_workers")}>{t("agents.no_workers_detail")}</EmptyState>
-        ) : (
-          <ul className="workers">
-            {data.workers.map((worker) => (
-              <Worker key={worker.name} worker={worker} />
-            ))}
-          </ul>
-        )}
-      </Section>
+      <Daemons />
     </div>
+  );
+}
+
+function Daemons() {
+  const t = useT();
+  const query = useQuery(daemonsQuery());
+  return (
+    <Section title={t("agents.workers")} detail={t("agents.workers_detail")}>
+      <Loaded query={query}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <EmptyState title={t("agents.no_workers")}>{t("agents.no_workers_detail")}</EmptyState>
+          ) : (
+            <ul className="workers">
+              {items.map((daemon) => (
+                <Daemon key={daemon.name} daemon={daemon} />
+              ))}
+            </ul>
+          )
+        }
+      </Loaded>
+    </Section>
   );
 }
 
@@ -117,17 +129,17 @@ function Agent({ agent }: { agent: AgentOut }) {
   );
 }
 
-function Worker({ worker }: { worker: WorkerOut }) {
+function Daemon({ daemon }: { daemon: DaemonOut }) {
   const t = useT();
   return (
     <li className="worker">
-      <span className="mono truncate">{worker.name}</span>
-      <span className="muted small">{worker.role}</span>
-      <Badge tone={worker.alive ? "good" : "bad"} icon={worker.alive ? <CircleDot aria-hidden /> : <CircleSlash aria-hidden />}>
-        {t(worker.alive ? "agents.alive" : "agents.silent")}
+      <span className="mono truncate">{daemon.name}</span>
+      <span className="muted small">{daemon.role}</span>
+      <Badge tone={daemon.alive ? "good" : "bad"} icon={daemon.alive ? <CircleDot aria-hidden /> : <CircleSlash aria-hidden />}>
+        {t(daemon.alive ? "agents.alive" : "agents.silent")}
       </Badge>
       <span className="muted small">
-        <RelativeTime at={worker.heartbeat_at} />
+        <RelativeTime at={daemon.heartbeat_at} />
       </span>
     </li>
   );

@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../../api/client";
-import type { PluginOut } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { PluginOut } from "../../api/types";
 import { projectKey, useMe } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { Dialog, DialogActions } from "../../components/Dialog";
@@ -33,7 +33,7 @@ export function PluginDialog({ plugin, onClose }: { plugin: PluginOut; onClose: 
       version: known?.version,
       project_version: known?.project_version,
     };
-    await call("PATCH", "/api/config", { body });
+    await ok(api.PATCH("/api/config", { body }));
     showToast(translate("common.changed"));
     configChanged(client);
     await client.invalidateQueries({ queryKey: projectKey("plugins") });

@@ -2,8 +2,8 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { CircleAlert, CircleCheck, CircleSlash, Timer } from "lucide-react";
 import { useState } from "react";
-import { call } from "../../api/client";
-import type { PluginOut } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { PluginOut } from "../../api/types";
 import { toProblem } from "../../api/problem";
 import { pluginsQuery, projectKey, useCan, useMe } from "../../api/queries";
 import { Badge, type Tone } from "../../components/Badge";
@@ -116,10 +116,11 @@ function Enabling({ plugin }: { plugin: PluginOut }) {
   async function toggle() {
     setBusy(true);
     try {
-      const { settings } = await call<{ settings: { disabled_plugins: string[] } }>("GET", `/api/projects/${me?.project_id ?? ""}`);
-      const others = settings.disabled_plugins.filter((name) => name !== plugin.name);
+      const params = { path: { project_id: me?.project_id ?? "" } };
+      const { settings } = await ok(api.GET("/api/projects/{project_id}", { params }));
+      const others = (settings.disabled_plugins ?? []).filter((name) => name !== plugin.name);
       const body = { settings: { disabled_plugins: disabled ? others : [...others, plugin.name] } };
-      await call("PATCH", `/api/projects/${me?.project_id ?? ""}`, { body });
+      await ok(api.PATCH("/api/projects/{project_id}", { params, body }));
       showToast(translate(disabled ? "plugins.enabled_now" : "plugins.disabled_now", { name: plugin.name }));
       await client.invalidateQueries({ queryKey: projectKey("plugins") });
     } catch (error) {
@@ -148,7 +149,7 @@ function ScanAgain() {
   async function scan() {
     setBusy(true);
     try {
-      const { loaded, failed } = await call<{ loaded: number; failed: number }>("POST", "/api/plugins/reload");
+      const { loaded, failed } = await ok(api.POST("/api/plugins/reload"));
       showToast(translate("plugins.scanned", { loaded, failed }));
       await client.invalidateQueries({ queryKey: projectKey("plugins") });
     } catch (error) {

@@ -1,8 +1,8 @@
 import { useEffect, useState } from "react";
-import type { MemberOut } from "../../api/contract";
+import type { MemberOut } from "../../api/types";
 import { Field, Input, Select } from "../../components/Field";
 import { useT } from "../../i18n/i18n";
-import { ACTIONS } from "./actions";
+import { ACTIONS, messageOf } from "./actions";
 import type { AuditSearch } from "./search";
 
 export interface AuditFiltersProps {
@@ -14,6 +14,10 @@ export interface AuditFiltersProps {
 export function AuditFilters({ search, members, onChange }: AuditFiltersProps) {
   const t = useT();
   const text = (event: { target: { value: string } }) => event.target.value || undefined;
+  const labelOf = (action: string) => {
+    const message = messageOf(action);
+    return message ? t(message) : action;
+  };
   const stranger = search.user && !members.some((member) => member.user_id === search.user);
   return (
     <div role="search" aria-label={t("audit.filters")} className="audit-filters">
@@ -25,7 +29,7 @@ export function AuditFilters({ search, members, onChange }: AuditFiltersProps) {
           <option value="">{t("audit.any")}</option>
           {[...new Set([...Object.keys(ACTIONS), ...(search.action ? [search.action] : [])])].map((action) => (
             <option key={action} value={action}>
-              {ACTIONS[action] ? t(ACTIONS[action]) : action}
+              {labelOf(action)}
             </option>
           ))}
         </Select>

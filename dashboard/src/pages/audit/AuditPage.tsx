@@ -1,7 +1,6 @@
 import { infiniteQueryOptions, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
-import { call } from "../../api/client";
-import type { AuditEntry, Page } from "../../api/contract";
+import { api, ok } from "../../api/client";
 import { projectKey, useCan, useMe } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { EmptyState } from "../../components/EmptyState";
@@ -22,9 +21,9 @@ const auditQuery = (search: AuditSearch) =>
   infiniteQueryOptions({
     queryKey: projectKey("audit", search),
     queryFn: ({ pageParam, signal }) =>
-      call<Page<AuditEntry>>("GET", "/api/audit", { query: { ...queryOf(search), cursor: pageParam, limit: 50 }, signal }),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next,
+      ok(api.GET("/api/audit", { params: { query: { ...queryOf(search), cursor: pageParam, limit: 50 } }, signal })),
+    initialPageParam: null as number | null,
+    getNextPageParam: (page) => (page.next === null ? null : Number(page.next)),
   });
 
 export function AuditPage() {

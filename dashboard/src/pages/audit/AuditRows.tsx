@@ -1,12 +1,12 @@
-import type { AuditEntry, MemberOut } from "../../api/contract";
+import type { EntryOut, MemberOut } from "../../api/types";
 import { Id, RelativeTime } from "../../components/Values";
 import { useT } from "../../i18n/i18n";
 import { isId } from "../../lib/ids";
-import { ACTIONS } from "./actions";
+import { messageOf } from "./actions";
 import type { AuditSearch } from "./search";
 
 export interface AuditRowsProps {
-  entries: AuditEntry[];
+  entries: EntryOut[];
   members: MemberOut[];
   onFilter: (part: Partial<AuditSearch>) => void;
 }
@@ -54,11 +54,11 @@ export function AuditRows({ entries, members, onFilter }: AuditRowsProps) {
 
 function ActionName({ action }: { action: string }) {
   const t = useT();
-  const message = ACTIONS[action];
+  const message = messageOf(action);
   return <>{message ? t(message) : action}</>;
 }
 
-function UserCell({ entry, onFilter }: { entry: AuditEntry; onFilter: AuditRowsProps["onFilter"] }) {
+function UserCell({ entry, onFilter }: { entry: EntryOut; onFilter: AuditRowsProps["onFilter"] }) {
   const t = useT();
   const { user_id: user, who } = entry;
   if (user === null) return <span className="muted">{t("audit.nobody")}</span>;

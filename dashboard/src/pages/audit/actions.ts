@@ -1,7 +1,12 @@
+import type { AuditAction } from "../../api/types";
 import type { MessageKey } from "../../i18n/i18n";
 
-/** Actions with a translation. Others, from a newer daemon, are shown by their code. */
-export const ACTIONS: Record<string, MessageKey> = {
+/** The translation of an action; none for an action of a newer daemon. */
+export function messageOf(action: string): MessageKey | undefined {
+  return (ACTIONS as Partial<Record<string, MessageKey>>)[action];
+}
+
+export const ACTIONS: Record<AuditAction, MessageKey> = {
   "project.created": "action.project_created",
   "project.changed": "action.project_changed",
   "project.archived": "action.project_archived",
@@ -28,4 +33,16 @@ export const ACTIONS: Record<string, MessageKey> = {
   "session.token_reused": "action.session_token_reused",
   "config.changed": "action.config_changed",
   "signing_key.rotated": "action.signing_key_rotated",
+  sign_in: "action.sign_in",
+  sign_out: "action.sign_out",
+  "dataset.imported": "action.dataset_imported",
+  "dataset.cleared": "action.dataset_cleared",
+  "dataset.erased": "action.dataset_erased",
+  "training.started": "action.training_started",
+  "adapter.ruled": "action.adapter_ruled",
+  "adapter.promoted": "action.adapter_promoted",
+  "adapter.refused": "action.adapter_refused",
+  "adapter.rolled_back": "action.adapter_rolled_back",
+  other: "action.other",
+  "adapter.deleted": "action.adapter_deleted",
 };

@@ -1,3 +1,7 @@
+import type { paths } from "../../api/schema";
+
+type AuditQuery = NonNullable<paths["/api/audit"]["get"]["parameters"]["query"]>;
+
 /** The filters in the address. Days are in the reader's time zone. */
 export interface AuditSearch {
   q?: string | undefined;
@@ -8,7 +12,7 @@ export interface AuditSearch {
   system?: "true" | undefined;
 }
 
-export function queryOf(search: AuditSearch): Record<string, string | undefined> {
+export function queryOf(search: AuditSearch): AuditQuery {
   return {
     q: search.q,
     action: search.action,
@@ -16,7 +20,7 @@ export function queryOf(search: AuditSearch): Record<string, string | undefined>
     since: startOf(search.since, 0),
     // Includes the whole last day.
     until: startOf(search.until, 1),
-    system: search.system,
+    system: search.system === "true",
   };
 }
 

@@ -1,8 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
 import { useState } from "react";
-import { call } from "../../api/client";
-import type { InvitationPreview, Joined, Me } from "../../api/contract";
+import { api, ok } from "../../api/client";
 import { register, switchProject } from "../../auth/actions";
 import { session } from "../../auth/session";
 import { Button } from "../../components/Button";
@@ -28,7 +27,7 @@ export function JoinPage() {
     queryFn: async () => {
       // Signed-in users join; others create an account.
       await session.start();
-      return call<InvitationPreview>("POST", "/api/auth/invitation", { body: { token } });
+      return ok(api.POST("/api/auth/invitation", { body: { token } }));
     },
     enabled: token !== "",
   });
@@ -63,9 +62,9 @@ export function JoinPage() {
 function Accept({ token }: { token: string }) {
   const t = useT();
   const router = useRouter();
-  const me = useQuery({ queryKey: ["open", "me"], queryFn: () => call<Me>("GET", "/api/auth/me") }).data;
+  const me = useQuery({ queryKey: ["open", "me"], queryFn: () => ok(api.GET("/api/auth/me")) }).data;
   const { busy, problem, submit } = useSubmit(async () => {
-    const joined = await call<Joined>("POST", "/api/auth/accept", { body: { token } });
+    const joined = await ok(api.POST("/api/auth/accept", { body: { token } }));
     await switchProject(joined.project_id);
     router.history.replace("/");
   });

@@ -1,5 +1,5 @@
 import { CircleCheck, CircleDashed, CircleSlash, Lock, PencilLine, type LucideIcon } from "lucide-react";
-import type { SampleState } from "../../api/contract";
+import type { SampleState } from "../../api/types";
 import { Badge, type Tone } from "../../components/Badge";
 import { useT } from "../../i18n/i18n";
 

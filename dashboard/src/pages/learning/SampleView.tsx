@@ -1,6 +1,6 @@
 import { KeyRound } from "lucide-react";
 import { useState, type ReactNode } from "react";
-import type { SampleOut } from "../../api/contract";
+import type { SampleOut } from "../../api/types";
 import { Button } from "../../components/Button";
 import { ConfirmDialog } from "../../components/ConfirmDialog";
 import { WordDiff } from "../../components/WordDiff";

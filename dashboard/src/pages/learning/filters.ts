@@ -1,4 +1,4 @@
-import type { SampleState } from "../../api/contract";
+import type { SampleState } from "../../api/types";
 
 export const SAMPLE_STATES: readonly SampleState[] = ["open", "corrected", "approved", "rejected", "held_out"];
 

@@ -1,4 +1,4 @@
-import type { SampleOut } from "../../api/contract";
+import type { SampleOut } from "../../api/types";
 import { titleOf } from "../../lib/title";
 
 export interface ChatMessage {

@@ -2,8 +2,8 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { CircleAlert, CircleCheck, CircleHelp, TriangleAlert } from "lucide-react";
 import { useState } from "react";
-import { call } from "../../api/client";
-import type { ModelOut } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { ModelOut } from "../../api/types";
 import { toProblem } from "../../api/problem";
 import { modelsQuery, projectKey, useMe } from "../../api/queries";
 import { Badge } from "../../components/Badge";
@@ -134,7 +134,7 @@ function TryAgain({ model }: { model: ModelOut }) {
   async function reset() {
     setBusy(true);
     try {
-      await call("POST", `/api/models/${encodeURIComponent(model.name)}/reset`);
+      await ok(api.POST("/api/models/{name}/reset", { params: { path: { name: model.name } } }));
       showToast(translate("models.reset_done", { name: model.name }));
       await client.invalidateQueries({ queryKey: projectKey("models") });
     } catch (error) {

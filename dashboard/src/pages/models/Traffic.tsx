@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import type { TrafficRow } from "../../api/contract";
+import type { TrafficOut } from "../../api/types";
 import { StackedBand } from "../../components/Charts";
 import { EmptyState } from "../../components/EmptyState";
 import { Select } from "../../components/Field";
@@ -47,7 +47,7 @@ export function Traffic({ days }: { days: number }) {
   );
 }
 
-function Band({ rows, days, type }: { rows: TrafficRow[]; days: number; type: string }) {
+function Band({ rows, days, type }: { rows: TrafficOut[]; days: number; type: string }) {
   const t = useT();
   const formats = useFormats();
   const { names, columns } = bandOf(rows, days, new Date(), t("models.rest"), type || undefined);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { ModelOut } from "../../api/contract";
+import type { ModelOut } from "../../api/types";
 import { families } from "./families";
 
 const model = (name: string, base: string | null = null) => ({ name, base }) as ModelOut;

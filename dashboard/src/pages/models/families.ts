@@ -1,4 +1,4 @@
-import type { ModelOut } from "../../api/contract";
+import type { ModelOut } from "../../api/types";
 
 export interface Family {
   model: ModelOut;

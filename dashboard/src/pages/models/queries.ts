@@ -1,6 +1,5 @@
 import { queryOptions } from "@tanstack/react-query";
-import { api, call, ok } from "../../api/client";
-import type { Items, TrafficRow } from "../../api/contract";
+import { api, ok } from "../../api/client";
 import type { components } from "../../api/schema";
 import { projectKey } from "../../api/queries";
 
@@ -16,7 +15,7 @@ export const trafficQuery = (days: number) =>
   queryOptions({
     queryKey: projectKey("traffic", days),
     queryFn: async ({ signal }) =>
-      (await call<Items<TrafficRow>>("GET", "/api/router/traffic", { query: { days }, signal })).items,
+      (await ok(api.GET("/api/router/traffic", { params: { query: { days } }, signal }))).items,
   });
 
 export const cacheQuery = () =>

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import type { TrafficRow } from "../../api/contract";
+import type { TrafficOut } from "../../api/types";
 import { bandOf } from "./traffic";
 
-const row = (day: string, model: string, decisions: number, task_type = "code"): TrafficRow => ({
+const row = (day: string, model: string, decisions: number, task_type = "code"): TrafficOut => ({
   day,
   model,
   task_type,

@@ -1,4 +1,4 @@
-import type { TrafficRow } from "../../api/contract";
+import type { TrafficOut } from "../../api/types";
 
 export interface Band {
   /** Sorted by number of decisions, descending. */
@@ -10,7 +10,7 @@ export interface Band {
 const MAX_SERIES = 6;
 
 /** Decisions by day and model. Days without decisions stay as gaps, because the axis is time. */
-export function bandOf(rows: readonly TrafficRow[], days: number, today: Date, rest: string, taskType?: string): Band {
+export function bandOf(rows: readonly TrafficOut[], days: number, today: Date, rest: string, taskType?: string): Band {
   const chosen = rows.filter((row) => !taskType || row.task_type === taskType);
   const totals = new Map<string, number>();
   for (const row of chosen) totals.set(row.model, (totals.get(row.model) ?? 0) + row.decisions);

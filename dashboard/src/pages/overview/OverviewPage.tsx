@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, linkOptions } from "@tanstack/react-router";
 import { CircleCheck, CircleX, Plus, TriangleAlert } from "lucide-react";
 import type { ReactNode } from "react";
-import type { Overview, TaskState } from "../../api/contract";
+import type { Overview, TaskState } from "../../api/types";
 import { overviewQuery, useCan, type TaskFilters } from "../../api/queries";
 import { StateBadge } from "../../components/Badge";
 import { Button } from "../../components/Button";

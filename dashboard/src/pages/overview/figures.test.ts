@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Overview } from "../../api/contract";
+import type { Overview } from "../../api/types";
 import { approvedShare, midnight, total } from "./figures";
 
 it("does not report a day without verdicts as zero", () => {

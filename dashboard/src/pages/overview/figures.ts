@@ -1,4 +1,4 @@
-import type { Overview } from "../../api/contract";
+import type { Overview } from "../../api/types";
 
 /** Approved share of all verdicts; null when there are none. */
 export function approvedShare({ approved, rejected }: { approved: number; rejected: number }): number | null {

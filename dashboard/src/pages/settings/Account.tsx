@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../../api/client";
-import type { Me } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { Me } from "../../api/types";
 import { projectKey, useMe } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { ErrorState } from "../../components/ErrorState";
@@ -23,7 +23,7 @@ function NameForm({ me }: { me: Me }) {
   const client = useQueryClient();
   const [name, setName] = useState(me.name);
   const { busy, problem, submit } = useSubmit(async () => {
-    await call("PATCH", "/api/auth/me", { body: { name: name.trim() } });
+    await ok(api.PATCH("/api/auth/me", { body: { name: name.trim() } }));
     showToast(t("common.changed"));
     await Promise.all([
       client.invalidateQueries({ queryKey: projectKey("me") }),

@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { call } from "../../api/client";
-import type { InvitationOut, Role } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { InvitationOut, NewInvitation, Role } from "../../api/types";
 import { projectKey, useMe } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { ConfirmDialog } from "../../components/ConfirmDialog";
@@ -19,8 +19,6 @@ import { useSubmit } from "../entry/useSubmit";
 import { invitationsQuery } from "./queries";
 import { rolesUpTo } from "./roles";
 import "./settings.css";
-
-type NewInvitation = InvitationOut & { link: string };
 
 export function InvitationsSection() {
   const t = useT();
@@ -118,7 +116,8 @@ export function InvitationsSection() {
         title={t("settings.revoke_invitation")}
         action={t("settings.revoke")}
         onConfirm={async () => {
-          await call("DELETE", `/api/invitations/${confirming?.id ?? ""}`);
+          const params = { path: { invitation_id: confirming?.id ?? "" } };
+          await ok(api.DELETE("/api/invitations/{invitation_id}", { params }));
           await again();
         }}
       >
@@ -136,7 +135,7 @@ function InviteDialog({ onClose, onMade }: { onClose: () => void; onMade: (invit
   const [days, setDays] = useState("7");
   const { busy, problem, submit } = useSubmit(async () => {
     const body = { role, email: email.trim() || null, days: Number(days) };
-    onMade(await call<NewInvitation>("POST", "/api/invitations", { body }));
+    onMade(await ok(api.POST("/api/invitations", { body })));
   });
   return (
     <Dialog open onClose={onClose} title={t("settings.invite")}>

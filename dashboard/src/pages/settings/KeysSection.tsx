@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { call } from "../../api/client";
-import type { KeyOut } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { KeyOut, NewKey } from "../../api/types";
 import { projectKey } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { ConfirmDialog } from "../../components/ConfirmDialog";
@@ -12,7 +12,7 @@ import { Section } from "../../components/Section";
 import { Table, type Columns } from "../../components/Table";
 import { RelativeTime } from "../../components/Values";
 import { useT } from "../../i18n/i18n";
-import { NewKeyDialog, type NewKey } from "./NewKeyDialog";
+import { NewKeyDialog } from "./NewKeyDialog";
 import { keysQuery } from "./queries";
 import "./settings.css";
 
@@ -123,7 +123,7 @@ export function KeysSection() {
         title={t("settings.revoke_key_title", { name: confirming?.name ?? "" })}
         action={t("settings.revoke")}
         onConfirm={async () => {
-          await call("DELETE", `/api/keys/${confirming?.id ?? ""}`);
+          await ok(api.DELETE("/api/keys/{key_id}", { params: { path: { key_id: confirming?.id ?? "" } } }));
           await again();
         }}
       >

@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { call } from "../../api/client";
-import type { MemberOut, Role } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { MemberOut, Role } from "../../api/types";
 import { toProblem } from "../../api/problem";
 import { projectKey, useCan, useMe } from "../../api/queries";
 import { leaveProject } from "../../auth/leave";
@@ -35,7 +35,7 @@ export function MembersSection() {
       client.setQueryData<MemberOut[]>(key, (rows) => rows?.map((row) => (row.user_id === member.user_id ? { ...row, role: to } : row)));
     set(role);
     try {
-      await call("PATCH", `/api/members/${member.user_id}`, { body: { role } });
+      await ok(api.PATCH("/api/members/{user_id}", { params: { path: { user_id: member.user_id } }, body: { role } }));
     } catch (thrown) {
       set(member.role);
       throw thrown;
@@ -52,7 +52,7 @@ export function MembersSection() {
 
   async function remove(member: MemberOut) {
     const project = session.projectId ?? "";
-    await call("DELETE", `/api/members/${member.user_id}`);
+    await ok(api.DELETE("/api/members/{user_id}", { params: { path: { user_id: member.user_id } } }));
     if (member.you) await leaveProject(project);
     else await client.invalidateQueries({ queryKey: projectKey("members") });
   }

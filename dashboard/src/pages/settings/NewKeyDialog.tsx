@@ -1,6 +1,6 @@
 import { useState } from "react";
-import { call } from "../../api/client";
-import type { KeyOut, Permission } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { NewKey, Permission } from "../../api/types";
 import { useMe } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { Dialog, DialogActions } from "../../components/Dialog";
@@ -9,8 +9,6 @@ import { Checkbox, Field, Input, Select } from "../../components/Field";
 import { useT, type MessageKey } from "../../i18n/i18n";
 import { useSubmit } from "../entry/useSubmit";
 import { KEY_SCOPES } from "./roles";
-
-export type NewKey = KeyOut & { key: string };
 
 const LIFETIMES = [7, 30, 90, 365] as const;
 
@@ -21,8 +19,8 @@ export function NewKeyDialog({ onClose, onMade }: { onClose: () => void; onMade:
   const [scopes, setScopes] = useState<readonly Permission[]>([]);
   const [days, setDays] = useState("90");
   const { busy, problem, submit } = useSubmit(async () => {
-    const body = { name: name.trim(), scopes, days: days ? Number(days) : null };
-    onMade(await call<NewKey>("POST", "/api/keys", { body }));
+    const body = { name: name.trim(), scopes: [...scopes], days: days ? Number(days) : null };
+    onMade(await ok(api.POST("/api/keys", { body })));
   });
   const offered = KEY_SCOPES.filter((scope) => me?.permissions.includes(scope));
   return (

@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../../api/client";
+import { api, ok } from "../../api/client";
 import { projectKey, useMe } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { ErrorState } from "../../components/ErrorState";
@@ -17,7 +17,7 @@ export function Password() {
   const [current, setCurrent] = useState("");
   const [next, setNext] = useState("");
   const { busy, problem, submit } = useSubmit(async () => {
-    await call("POST", "/api/auth/password", { body: { current, new: next } });
+    await ok(api.POST("/api/auth/password", { body: { current, new: next } }));
     setCurrent("");
     setNext("");
     showToast(t("settings.password_changed"));

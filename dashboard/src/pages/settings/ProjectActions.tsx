@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
-import { call } from "../../api/client";
-import type { Permission, ProjectDetail } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { Permission, ProjectDetail } from "../../api/types";
 import { download } from "../../api/download";
 import { toProblem, type Problem } from "../../api/problem";
 import { projectKey, useCan } from "../../api/queries";
@@ -53,7 +53,9 @@ function Export({ project }: { project: ProjectDetail }) {
     setBusy(true);
     setProblem(null);
     try {
-      await download(`/api/projects/${project.id}/export`, `kairos-${project.id}.tar.gz`);
+      const params = { path: { project_id: project.id } };
+      const archive = api.GET("/api/projects/{project_id}/export", { params, parseAs: "blob" });
+      await download(archive, `kairos-${project.id}.tar.gz`);
     } catch (error) {
       setProblem(toProblem(error));
     } finally {
@@ -77,7 +79,8 @@ function Archive({ project }: { project: ProjectDetail }) {
   const [confirming, setConfirming] = useState(false);
   const archived = project.archived_at;
   async function act() {
-    await call("POST", `/api/projects/${project.id}/${archived ? "restore" : "archive"}`);
+    const params = { path: { project_id: project.id } };
+    await ok(api.POST(`/api/projects/{project_id}/${archived ? "restore" : "archive"}`, { params }));
     await Promise.all([
       client.invalidateQueries({ queryKey: projectKey("project") }),
       client.invalidateQueries({ queryKey: projectKey("projects") }),
@@ -107,7 +110,8 @@ function Delete({ project }: { project: ProjectDetail }) {
   const t = useT();
   const [confirming, setConfirming] = useState(false);
   async function act() {
-    await call("DELETE", `/api/projects/${project.id}`, { query: { confirm: project.name } });
+    const params = { path: { project_id: project.id }, query: { confirm: project.name } };
+    await ok(api.DELETE("/api/projects/{project_id}", { params }));
     showToast(t("settings.deleted", { name: project.name }));
     await leaveProject(project.id);
   }

@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
-import { call } from "../../api/client";
-import type { ProjectDetail, ProjectSettings } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { ProjectDetail, ProjectSettings } from "../../api/types";
 import { projectKey, useCan } from "../../api/queries";
 import { Button } from "../../components/Button";
 import { ErrorState } from "../../components/ErrorState";
@@ -29,7 +29,8 @@ export function ProjectForm({ project }: { project: ProjectDetail }) {
   });
   const changes = changesOf(project, draft);
   const { busy, problem, submit } = useSubmit(async () => {
-    const changed = await call<ProjectDetail>("PATCH", `/api/projects/${project.id}`, { body: changes });
+    const params = { path: { project_id: project.id } };
+    const changed = await ok(api.PATCH("/api/projects/{project_id}", { params, body: changes ?? {} }));
     showToast(t("common.changed"));
     client.setQueryData(projectKey("project"), changed);
     // The header reads the name from both.

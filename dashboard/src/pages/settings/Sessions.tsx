@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { call } from "../../api/client";
-import type { SessionOut } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { SessionOut } from "../../api/types";
 import { projectKey } from "../../api/queries";
 import { signOut } from "../../auth/actions";
 import { Badge } from "../../components/Badge";
@@ -68,7 +68,7 @@ export function Sessions() {
     if (confirming === "everywhere") await signOut(true);
     else if (confirming?.current) await signOut();
     else if (confirming) {
-      await call("DELETE", `/api/auth/sessions/${confirming.id}`);
+      await ok(api.DELETE("/api/auth/sessions/{session_id}", { params: { path: { session_id: confirming.id } } }));
       await client.invalidateQueries({ queryKey: projectKey("sessions") });
     }
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ProjectDetail } from "../../api/contract";
+import type { ProjectDetail } from "../../api/types";
 import { changesOf, type Draft } from "./projectChanges";
 
 const project = {

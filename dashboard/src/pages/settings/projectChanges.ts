@@ -1,4 +1,4 @@
-import type { ProjectDetail, ProjectSettings } from "../../api/contract";
+import type { ProjectDetail, ProjectSettings } from "../../api/types";
 
 /** The form's inputs. An empty limit means no limit. */
 export interface Draft {

@@ -1,4 +1,4 @@
-import type { Permission, Role } from "../../api/contract";
+import type { Permission, Role } from "../../api/types";
 
 export const ROLES: readonly Role[] = ["viewer", "member", "admin", "owner"];
 

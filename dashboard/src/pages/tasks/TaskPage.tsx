@@ -1,8 +1,8 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { Ban, RotateCcw } from "lucide-react";
-import { call } from "../../api/client";
-import type { TaskDetail } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { TaskDetail } from "../../api/types";
 import { toProblem } from "../../api/problem";
 import { projectKey, taskQuery, useCan } from "../../api/queries";
 import { StateBadge } from "../../components/Badge";
@@ -115,7 +115,7 @@ function Actions({ task }: { task: TaskDetail }) {
   const cache = useQueryClient();
   const may = useCan("tasks:write");
   const act = useMutation({
-    mutationFn: (what: "cancel" | "retry") => call("POST", `/api/tasks/${encodeURIComponent(task.id)}/${what}`),
+    mutationFn: (what: "cancel" | "retry") => ok(api.POST(`/api/tasks/{task_id}/${what}`, { params: { path: { task_id: task.id } } })),
     onSettled: () => cache.invalidateQueries({ queryKey: projectKey("task", task.id) }),
   });
   if (!may) return null;

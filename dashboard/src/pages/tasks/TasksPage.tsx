@@ -1,3 +1,4 @@
+import type { ListedTaskOut } from "../../api/types";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { Plus, RefreshCw } from "lucide-react";
@@ -12,7 +13,7 @@ import { useLanguage, useT } from "../../i18n/i18n";
 import { openDialog } from "../../shell/dialogs";
 import { ROW_KEYS } from "../../shell/rowKeys";
 import { useShortcuts } from "../../shell/shortcuts";
-import { columnsOf, type ListedTask } from "./columns";
+import { columnsOf } from "./columns";
 import { TaskFilterBar } from "./TaskFilters";
 import "./tasks.css";
 
@@ -25,10 +26,9 @@ export function TasksPage() {
   const navigate = useNavigate();
   const filter = route.useNavigate();
   const query = useInfiniteQuery(tasksQuery(filters));
-  const rows = useMemo<ListedTask[]>(() => query.data?.pages.flatMap((page) => page.items) ?? [], [query.data]);
-  const priced = rows.some((row) => row.cost_usd != null);
+  const rows = useMemo<ListedTaskOut[]>(() => query.data?.pages.flatMap((page) => page.items) ?? [], [query.data]);
   // The column heads depend on `language`.
-  const columns = useMemo(() => columnsOf(priced), [priced, language]);
+  const columns = useMemo(columnsOf, [language]);
   const types = useMemo(() => [...new Set(rows.flatMap((row) => row.task_type ?? []))].sort(), [rows]);
   useShortcuts(ROW_KEYS);
 
@@ -37,7 +37,7 @@ export function TasksPage() {
     [filter],
   );
   const open = useCallback(
-    (task: ListedTask) => void navigate({ to: "/tasks/$taskId", params: { taskId: task.id } }),
+    (task: ListedTaskOut) => void navigate({ to: "/tasks/$taskId", params: { taskId: task.id } }),
     [navigate],
   );
   const { fetchNextPage, hasNextPage, isFetchingNextPage } = query;
@@ -79,7 +79,7 @@ export function TasksPage() {
   );
 }
 
-const idOf = (row: ListedTask) => row.id;
+const idOf = (row: ListedTaskOut) => row.id;
 
 function EmptyTasks({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
   const t = useT();

@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import type { TaskRow } from "../../api/queries";
+import type { ListedTaskOut } from "../../api/types";
 import { StateBadge, VerdictBadge } from "../../components/Badge";
 import type { Columns } from "../../components/Table";
 import { Elapsed, Money, RelativeTime, Unknown } from "../../components/Values";
@@ -7,17 +7,14 @@ import { translate as t } from "../../i18n/i18n";
 import { titleOf } from "../../lib/title";
 import { FINAL } from "./detail/answer";
 
-/** A row with its cost, if the daemon's list contains one. */
-export type ListedTask = TaskRow & { cost_usd?: number | null };
-
 /** The verdict follows from the state; failed and cancelled tasks have none. */
-export function approvedOf({ state }: Pick<TaskRow, "state">): boolean | null {
+export function approvedOf({ state }: Pick<ListedTaskOut, "state">): boolean | null {
   return state === "succeeded" ? true : state === "rejected" ? false : null;
 }
 
-/** Recreated for each language; `priced` omits the cost where no row has one. */
-export function columnsOf(priced: boolean): Columns<ListedTask> {
-  const columns: Columns<ListedTask> = [
+/** Recreated for each language. */
+export function columnsOf(): Columns<ListedTaskOut> {
+  return [
     {
       id: "state",
       header: t("tasks.state"),
@@ -66,5 +63,4 @@ export function columnsOf(priced: boolean): Columns<ListedTask> {
       cell: ({ row }) => <RelativeTime at={row.original.created_at} />,
     },
   ];
-  return priced ? columns : columns.filter((column) => column.id !== "cost");
 }

@@ -2,11 +2,11 @@
  * Labels are final once sent, so each is delayed for some seconds in which it can be undone. It is sent earlier when
  * the page, the project or the session is left, or when the same task gets a newer label.
  */
-import type { LabelKind } from "../../api/contract";
+import type { Label } from "../../api/types";
 import { Store } from "../../lib/store";
 
 export interface LabelBody {
-  label: LabelKind;
+  label: Label;
   output?: string;
   reason?: string;
 }

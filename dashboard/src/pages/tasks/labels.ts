@@ -1,6 +1,6 @@
 /** The tab's unsent labels: shown at once, delayed while they can be undone, then sent. */
-import { call } from "../../api/client";
-import type { TaskDetail } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { TaskDetail } from "../../api/types";
 import { toProblem } from "../../api/problem";
 import { queryClient } from "../../api/queryClient";
 import { projectKey } from "../../api/queries";
@@ -17,8 +17,8 @@ export const labelQueue = new LabelQueue(send);
 async function send({ task, body }: DelayedLabel, keepalive: boolean): Promise<void> {
   const key = projectKey("task", task);
   try {
-    const path = `/api/tasks/${encodeURIComponent(task)}/label`;
-    const detail = await call<TaskDetail>("POST", path, { body, keepalive });
+    const params = { path: { task_id: task } };
+    const detail = await ok(api.POST("/api/tasks/{task_id}/label", { params, body, keepalive }));
     queryClient.setQueryData<TaskDetail>(key, (known) => known && detail);
     void queryClient.invalidateQueries({ queryKey: projectKey("overview") });
   } catch (error) {

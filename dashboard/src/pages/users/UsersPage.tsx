@@ -1,7 +1,7 @@
 import { queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { call } from "../../api/client";
-import type { Items, UserOut } from "../../api/contract";
+import { api, ok } from "../../api/client";
+import type { ResetLink, UserOut } from "../../api/types";
 import { projectKey, useMe } from "../../api/queries";
 import { Badge } from "../../components/Badge";
 import { Button } from "../../components/Button";
@@ -20,16 +20,12 @@ import "../settings/settings.css";
 const usersQuery = () =>
   queryOptions({
     queryKey: projectKey("users"),
-    queryFn: async ({ signal }) => (await call<Items<UserOut>>("GET", "/api/users", { signal })).items,
+    queryFn: async ({ signal }) => (await ok(api.GET("/api/users", { signal }))).items,
   });
 
 type UserAction = "operator" | "no_operator" | "disable" | "enable" | "reset";
 const BODIES = { operator: { operator: true }, no_operator: { operator: false }, disable: { disabled: true }, enable: { disabled: false } };
-interface Link {
-  link: string;
-  expires_at: string;
-  email: string;
-}
+type Link = ResetLink & { email: string };
 
 export function UsersPage() {
   const t = useT();
@@ -54,11 +50,12 @@ function Users() {
   async function act() {
     if (!confirming) return;
     const { user } = confirming;
+    const params = { path: { user_id: user.id } };
     if (confirming.act === "reset") {
-      setLink({ ...(await call<Omit<Link, "email">>("POST", `/api/users/${user.id}/reset-link`)), email: user.email });
+      setLink({ ...(await ok(api.POST("/api/users/{user_id}/reset-link", { params }))), email: user.email });
       return;
     }
-    await call("PATCH", `/api/users/${user.id}`, { body: BODIES[confirming.act] });
+    await ok(api.PATCH("/api/users/{user_id}", { params, body: BODIES[confirming.act] }));
     await client.invalidateQueries({ queryKey: projectKey("users") });
     if (user.id === me?.user_id) await client.invalidateQueries({ queryKey: projectKey("me") });
   }

@@ -68,8 +68,8 @@ def _confine(descriptor: int) -> None:
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):  # containers can forbid it
             os.setgroups([])
-            os.setresgid(user, user, user)
-            os.setresuid(user, user, user)
+            os.setgid(user)  # as root, both change the real, effective and saved id; macOS has no setresuid
+            os.setuid(user)
     jail.drop_privileges(jail.Limits(CPU_SECONDS, MEMORY_BYTES, 0, 1, CPU_SECONDS, 0), user, watched=False)
 
 

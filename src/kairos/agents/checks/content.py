@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kairos.agents.checks.opinion import CheckResult, error, first
+from kairos.agents.checks.check_result import CheckResult, error, first
 from kairos.agents.checks.registry import Check, CheckedAnswer, Wording, register
 from kairos.folding import fold
 from kairos.text import Text

@@ -6,9 +6,9 @@ import ast
 import asyncio
 
 from kairos.agents.base import AnswerFormat, Draft, Finding
+from kairos.agents.checks.check_result import CheckResult, error
 from kairos.agents.checks.code_blocks import sole_block
 from kairos.agents.checks.json_answer import NotJson, read_json
-from kairos.agents.checks.opinion import CheckResult, error
 from kairos.agents.checks.python_syntax import Program, UnparsableCode
 from kairos.agents.checks.registry import Check, CheckedAnswer, Wording, register
 from kairos.llm.calls.answer_limits import AnswerLimit, LimitSource

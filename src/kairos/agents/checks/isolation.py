@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kairos.agents.checks.sandbox.box import SandboxFailed, SandboxReport, run_sandboxed
 from kairos.agents.checks.sandbox.jail import IsolationMethod
+from kairos.agents.checks.sandbox.launcher import SandboxFailed, SandboxReport, missing_system, run_sandboxed
 from kairos.agents.checks.task_tests import parse_tests
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,9 @@ class HostIsolation:
 
     async def _probe(self) -> IsolationStatus:
         self._retry_at = 0.0
+        if reason := missing_system():
+            # Not even with `allow_weak`: the program that supervises the tests needs Linux.
+            return IsolationStatus(IsolationMethod.NONE, False, reason, False)
         try:
             with _listener() as port:
                 report = await run_sandboxed("", parse_tests(self._source(port)).tests, PROBE_S, PROBE_BYTES)

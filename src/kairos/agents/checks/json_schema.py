@@ -21,10 +21,10 @@ from jsonschema.validators import extend, validator_for
 from jsonschema_specifications import REGISTRY
 from referencing.exceptions import Unresolvable
 
+from kairos.agents.checks.check_result import CheckResult, error, first, result_from_dict, result_to_dict
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.json_answer import NotJson, read_json
 from kairos.agents.checks.json_formats import FORMATS
-from kairos.agents.checks.opinion import CheckResult, error, first, result_from_dict, result_to_dict
 from kairos.agents.checks.registry import Check, CheckedAnswer, Wording, register
 from kairos.errors import InvalidInput
 from kairos.text import JsonObject

@@ -6,8 +6,8 @@ import ast
 import warnings
 from dataclasses import dataclass
 
+from kairos.agents.checks.check_result import CheckResult, error
 from kairos.agents.checks.code_blocks import python_source
-from kairos.agents.checks.opinion import CheckResult, error
 from kairos.agents.checks.python_names import NameResolver
 
 CHECK = "python"

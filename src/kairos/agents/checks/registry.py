@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, TypeAdapter
 
 from kairos.agents.base import Checks, Task
-from kairos.agents.checks.opinion import CheckedCode, CheckResult
+from kairos.agents.checks.check_result import CheckedCode, CheckResult
 from kairos.tenancy import ProjectId
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 
 from kairos.agents.base import Finding
-from kairos.agents.checks.opinion import CheckResult, error, first
+from kairos.agents.checks.check_result import CheckResult, error, first
 from kairos.agents.checks.python_names import NameResolver
 from kairos.agents.checks.python_syntax import Program
 

@@ -11,7 +11,8 @@ from kairos.api.access.sign_in_limits import SignInLimits, by_device, by_link, b
 from kairos.api.access.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
 from kairos.db.engine import Database, Session
-from kairos.db.repositories import passwords, people, sessions
+from kairos.db.models import AuditAction
+from kairos.db.repositories.access import passwords, people, sessions
 from kairos.errors import InvalidInput, KairosError, NotFound
 from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
@@ -73,7 +74,7 @@ class Accounts:
             if matches:
                 attempt.succeeded()
         if account is None or stored is None or not matches:
-            await self._audit("sign_in.refused", None, account.email if account else fold_email(email))
+            await self._audit(AuditAction.SIGN_IN_REFUSED, None, account.email if account else fold_email(email))
             raise Unauthenticated(reason="E-mail or password is wrong")
         if better:
             async with self._database.system() as connection:
@@ -99,7 +100,7 @@ class Accounts:
         if spent is None:
             raise Unauthenticated(reason="The link was already used")
         async with self._database.scope(Scope(user_id=UserId(user_id))) as session:
-            await people.audit(session, "password.set", user_id=user_id)
+            await people.audit(session, AuditAction.PASSWORD_SET, user_id=user_id)
         return await self.open_session(UserId(user_id), client, None)
 
     async def first_hash(self, link: bytes, password: str, email: str, name: str) -> str:
@@ -123,7 +124,7 @@ class Accounts:
             if user.disabled_at is not None:
                 raise AccountDisabled(email=user.email)
             await sessions.add_link(session, digest(token), user_id, "reset", RESET_LIFE)
-            await people.audit(session, "password.reset_link", user_id=operator_id, target=user.email)
+            await people.audit(session, AuditAction.PASSWORD_RESET_LINK, user_id=operator_id, target=user.email)
         return token, datetime.now(UTC) + RESET_LIFE
 
     async def change_password(self, user_id: UserId, session_id: UUID, current: str, new: str) -> None:
@@ -146,7 +147,7 @@ class Accounts:
             if not await passwords.change(connection, user_id, hashed, session_id):
                 raise Unauthenticated(reason="The account is disabled")
         async with self._database.scope(Scope(user_id=user_id)) as session:
-            await people.audit(session, "password.changed", user_id=user_id)
+            await people.audit(session, AuditAction.PASSWORD_CHANGED, user_id=user_id)
 
     async def first_operator(self) -> UserId:
         """The oldest operator account, for which the local secret authenticates. Raises `Unauthenticated`."""
@@ -163,7 +164,7 @@ class Accounts:
             await sessions.add(session, session_id, user_id, client, self._life)
             await sessions.trim(session, user_id, self._settings.sessions_per_user)
             active = await _active_project(session, user_id, project_id)
-            await people.audit(session, "sign_in", user_id=user_id, data={"client": client})
+            await people.audit(session, AuditAction.SIGN_IN, user_id=user_id, data={"client": client})
         signed_in = await self._tokens(user_id, RefreshClaims(session_id, 0), active)
         return replace(signed_in, device_token=await self._keys.device_token(user_id))
 
@@ -186,7 +187,9 @@ class Accounts:
                 reused = not _just_replaced(claims, known)
             if reused:
                 await sessions.revoke(session, claims.session_id)
-                await people.audit(session, "session.token_reused", user_id=user_id, target=str(claims.session_id))
+                await people.audit(
+                    session, AuditAction.SESSION_TOKEN_REUSED, user_id=user_id, target=str(claims.session_id)
+                )
             active = await _active_project(session, user_id, project_id)
         if reused:
             raise Unauthenticated(reason="The refresh token was already used, so the session was ended")
@@ -197,13 +200,13 @@ class Accounts:
         async with self._database.scope(Scope(user_id=user_id)) as session:
             ended = await sessions.revoke(session, session_id)
             if ended:
-                await people.audit(session, "sign_out", user_id=user_id, target=str(session_id))
+                await people.audit(session, AuditAction.SIGN_OUT, user_id=user_id, target=str(session_id))
         return ended
 
     async def sign_out_everywhere(self, user_id: UserId) -> None:
         async with self._database.scope(Scope(user_id=user_id)) as session:
             count = await sessions.revoke_all(session, user_id)
-            await people.audit(session, "sign_out.everywhere", user_id=user_id, data={"sessions": count})
+            await people.audit(session, AuditAction.SIGN_OUT_EVERYWHERE, user_id=user_id, data={"sessions": count})
 
     async def switch(self, user_id: UserId, session_id: UUID, project_id: ProjectId) -> str:
         """An access token for another project of the user. The caller checks the membership."""
@@ -221,7 +224,7 @@ class Accounts:
         access = await self._keys.issue(AccessClaims(user_id, claims.session_id, project_id), self.access_life_s)
         return SignedIn(access, await self._keys.refresh_token(claims), self.access_life_s, user_id, project_id)
 
-    async def _audit(self, action: str, user_id: UserId | None, target: str) -> None:
+    async def _audit(self, action: AuditAction, user_id: UserId | None, target: str) -> None:
         async with self._database.scope(Scope(user_id=user_id)) as session:
             await people.audit(session, action, user_id=user_id, target=target)
 

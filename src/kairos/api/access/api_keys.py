@@ -15,7 +15,7 @@ import zlib
 from kairos.api.access.tokens import TokenKeys
 from kairos.db.engine import Database
 from kairos.db.models import ApiKeyRow
-from kairos.db.repositories import members
+from kairos.db.repositories.access import members
 from kairos.tenancy import NOBODY, ProjectId
 
 ALPHABET = string.digits + string.ascii_letters

@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from kairos.api.access import api_keys
 from kairos.api.access.permissions import Permission, granted
 from kairos.api.access.tokens import TokenKeys, Unauthenticated
+from kairos.api.components import depends_on
 from kairos.api.live.event_listener import Right
 from kairos.db.engine import Database
 from kairos.db.models import Role
-from kairos.db.repositories import people
+from kairos.db.repositories.access import people
 from kairos.errors import KairosError
 from kairos.tenancy import ProjectId, Scope, UserId
 
@@ -96,18 +97,12 @@ class Authenticator:
     keys: TokenKeys
 
 
-def authenticator(request: Request) -> Authenticator:
-    """A dependency: the application's authenticator."""
-    services = request.app.state.services
-    return Authenticator(services.database, services.keys)
-
-
 bearer = HTTPBearer(auto_error=False, description="An access token from /api/auth/login, or an API key.")
 
 
 async def principal(
     request: Request,
-    authenticator: Annotated[Authenticator, Depends(authenticator)],
+    authenticator: Annotated[Authenticator, depends_on(Authenticator)],
     credential: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Principal:
     """Verify the credential, and read its user's current permissions. Raises `Unauthenticated`."""

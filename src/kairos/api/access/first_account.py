@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from kairos.api.access.tokens import digest, new_secret
 from kairos.db.engine import Database, Duplicate
-from kairos.db.repositories import people, sessions
+from kairos.db.models import AuditAction
+from kairos.db.repositories.access import people, sessions
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 
 LINK_LIFE = timedelta(days=7)
@@ -30,7 +31,7 @@ class FirstAccount:
             async with self._database.scope(Scope(project_id, user_id, operator=True)) as session:
                 await people.add_user(session, user_id, FIRST_ADMIN, "Admin", operator=True)
                 await people.add_project(session, project_id, FIRST_PROJECT, user_id)
-                await people.audit(session, "user.created", user_id=user_id, target=FIRST_ADMIN)
+                await people.audit(session, AuditAction.USER_CREATED, user_id=user_id, target=FIRST_ADMIN)
         except Duplicate:
             return
 

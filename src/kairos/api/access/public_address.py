@@ -15,6 +15,7 @@ from fastapi import Request
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kairos.api.components import component_of
 from kairos.api.problems import problem_of
 from kairos.config import Settings
 from kairos.config_server import ServerSettings, is_address, origin
@@ -54,7 +55,7 @@ def link_base(settings: Settings, bound_port: int = 0) -> str:
 def link_base_for(request: Request) -> str:
     """The `link_base` of the daemon that handles this request."""
     bound = request.scope.get("server")
-    return link_base(request.app.state.services.settings, (bound[1] or 0) if bound else 0)
+    return link_base(component_of(request, Settings), (bound[1] or 0) if bound else 0)
 
 
 def same_origin(connection: HTTPConnection) -> bool:
@@ -62,7 +63,7 @@ def same_origin(connection: HTTPConnection) -> bool:
 
     Behind a TLS proxy the scheme is taken from X-Forwarded-Proto of a trusted proxy, or from `public_url`.
     """
-    settings: Settings = connection.app.state.services.settings
+    settings = component_of(connection, Settings)
     scheme = {"ws": "http", "wss": "https"}.get(connection.url.scheme, connection.url.scheme)
     try:
         page = origin(connection.headers.get("origin", ""))

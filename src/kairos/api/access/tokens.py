@@ -18,7 +18,7 @@ from uuid import UUID
 import jwt
 
 from kairos.db.engine import Database
-from kairos.db.repositories import signing_keys
+from kairos.db.repositories.access import signing_keys
 from kairos.errors import KairosError
 from kairos.tenancy import ProjectId, UserId, new_id
 
@@ -27,6 +27,12 @@ KEYS_LIFE_S = 60
 """Lifetime of a daemon's copy of the keys; a token with an unknown `kid` causes a reload."""
 UNKNOWN_KID_PAUSE_S = 1
 GENERATION_BYTES = 4
+
+
+class LocalSecret(str):
+    """Signs in on the same machine. It is in a 0600 file of the data folder, which only the daemon's user can read."""
+
+    __slots__ = ()
 
 
 class Unauthenticated(KairosError):

@@ -14,9 +14,10 @@ from uuid import UUID
 from kairos import redis_keys
 from kairos.api.live.event_listener import AWAY, NO_MEMBER, SESSION_ENDED, Closing, Listener, Right
 from kairos.api.live.event_tail import ProjectTail
-from kairos.background_tasks import end, run_together
+from kairos.api.live.messages import LivePingOut
+from kairos.background_tasks import NO_JITTER, end, every, run_together
 from kairos.db.engine import Database
-from kairos.db.repositories import rights
+from kairos.db.repositories.access import rights
 from kairos.errors import EngineUnavailable
 from kairos.pubsub import Channels, Notice, PubSub
 from kairos.tenancy import ProjectId
@@ -28,7 +29,7 @@ CHECK_S = 1.0
 UNCHECKED_S = 10.0
 """Listeners and downloads end after this time if their rights cannot be checked."""
 PING_S = 20.0
-PING = '{"type":"ping"}'
+PING = LivePingOut().model_dump_json()
 
 
 class EventFeed:
@@ -73,7 +74,9 @@ class EventFeed:
         """Run until cancelled; then end all tails. Idle until the first listener arrives."""
         try:
             await self._listened.wait()
-            await run_together(self._listen(), self._check_forever(), self._ping_forever())
+            await run_together(
+                self._listen(), self._check_periodically(), every(PING_S, self._ping, jitter=NO_JITTER, at_once=False)
+            )
         finally:
             for listener in self._listeners:
                 listener.close(AWAY)
@@ -126,23 +129,25 @@ class EventFeed:
         with suppress(KeyError):
             self._tails[redis_keys.project_of_deltas(notice.channel)].forward(notice.payload.decode(errors="replace"))
 
-    async def _ping_forever(self) -> None:
-        while True:
-            await asyncio.sleep(PING_S)
-            for listener in self._listeners:
-                listener.offer_transient(PING)
+    async def _ping(self) -> None:
+        for listener in self._listeners:
+            listener.offer_transient(PING)
 
-    async def _check_forever(self) -> None:
-        checked = asyncio.get_running_loop().time()
-        while True:
-            await asyncio.sleep(CHECK_S)
-            try:
-                await self._check_all()
-                checked = asyncio.get_running_loop().time()
-            except EngineUnavailable as error:
-                log.info("the rights of listeners could not be checked: %s", error)
-                if asyncio.get_running_loop().time() - checked > UNCHECKED_S:
-                    self._close(dict.fromkeys((listener.right for listener in self._listeners), AWAY))
+    async def _check_periodically(self) -> None:
+        clock = asyncio.get_running_loop().time
+        checked = clock()
+
+        async def check() -> None:
+            nonlocal checked
+            await self._check_all()
+            checked = clock()
+
+        def close_unchecked(error: EngineUnavailable) -> None:
+            log.info("the rights of listeners could not be checked: %s", error)
+            if clock() - checked > UNCHECKED_S:
+                self._close(dict.fromkeys((listener.right for listener in self._listeners), AWAY))
+
+        await every(CHECK_S, check, close_unchecked, jitter=NO_JITTER, at_once=False)
 
     async def _check_all(self) -> None:
         if held := list({listener.right for listener in self._listeners}):

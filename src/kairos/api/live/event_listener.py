@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from kairos.db.repositories.events import Cursor
+from kairos.db.repositories.live.events import Cursor
 from kairos.tenancy import ProjectId, UserId
 
 WAITING = 2_000

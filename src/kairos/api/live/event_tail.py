@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import asdict
-
-import orjson
+from functools import partial
 
 from kairos.api.live.event_listener import DEFECT, Closing, EventMessage, Listener
+from kairos.api.live.messages import LiveEventOut
+from kairos.background_tasks import NO_JITTER, every
 from kairos.db.engine import Database
-from kairos.db.repositories import events
-from kairos.db.repositories.events import Cursor, LiveEvent
-from kairos.errors import EngineUnavailable
+from kairos.db.repositories.live import events
+from kairos.db.repositories.live.events import Cursor, LiveEvent
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
@@ -36,6 +34,8 @@ class ProjectTail:
         self._news = asyncio.Event()
         self._begun = asyncio.Event()
         self._at = Cursor(0, 0)
+        self._held_s: float | None = None
+        """The interval of reads while events are held back by an older transaction."""
         self._listeners: set[Listener] = set()
         self._joining: dict[Listener, list[EventMessage]] = {}
         """New events for listeners that are still catching up; sent after that, to keep the order."""
@@ -84,27 +84,22 @@ class ProjectTail:
 
     async def follow(self) -> None:
         """Read new events until cancelled."""
+        outage = partial(log.warning, "listeners of project %s wait: %s", self.project_id)
         try:
-            held_s = SOON_S
-            while True:
-                self._news.clear()
-                held = await self._read_new_if_possible()
-                # There is no notice of the end of an older transaction: poll with a growing interval.
-                held_s = min(2 * held_s, POLL_S) if held else SOON_S
-                await asyncio.sleep(SOON_S)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(held_s if held else POLL_S):
-                        await self._news.wait()
+            await every(self._interval_s, self._read_and_pause, outage, jitter=NO_JITTER, wake=self._news)
         except Exception:
             log.exception("the events of project %s cannot be followed", self.project_id)
             self.close(DEFECT)
 
-    async def _read_new_if_possible(self) -> bool:
-        try:
-            return await self._read_new()
-        except EngineUnavailable as error:
-            log.warning("listeners of project %s wait: %s", self.project_id, error)
-            return False
+    def _interval_s(self) -> float:
+        return POLL_S if self._held_s is None else self._held_s
+
+    async def _read_and_pause(self) -> None:
+        before, self._held_s = self._held_s, None
+        if await self._read_new():
+            # There is no notice of the end of an older transaction: poll with a growing interval.
+            self._held_s = min(2 * (before or SOON_S), POLL_S)
+        await asyncio.sleep(SOON_S)
 
     async def _read_new(self) -> bool:
         """Send new events to all listeners; whether some wait for an older transaction to end."""
@@ -151,15 +146,4 @@ async def current_cursor(database: Database, project_id: ProjectId) -> Cursor:
 
 
 def _message(event: LiveEvent) -> EventMessage:
-    message = {
-        "type": "event",
-        "cursor": str(event.cursor),
-        "id": event.cursor.id,
-        "task_id": event.task_id,
-        "attempt": event.attempt,
-        "kind": event.kind,
-        "data": event.data,
-        "at": event.at,
-        "task": asdict(event.task),
-    }
-    return EventMessage(event.cursor, orjson.dumps(message).decode())
+    return EventMessage(event.cursor, LiveEventOut.of(event).model_dump_json())

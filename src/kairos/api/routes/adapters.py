@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -13,22 +14,40 @@ from pydantic import BaseModel, Field
 
 from kairos.api.access.auth import Body, Member, needs, right_of
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
+from kairos.api.live.event_feed import EventFeed
 from kairos.api.live.watched_download import WatchedDownload
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
+from kairos.config import Settings
+from kairos.db.engine import Database
 from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters
 from kairos.db.repositories.adapters import IN_SERVICE
 from kairos.errors import NotFound
-from kairos.fine_tuning.adapters.adapters import AdapterMissing, StoredAdapter, safe_name
+from kairos.fine_tuning.adapters.adapters import AdapterFiles, AdapterMissing, StoredAdapter, safe_name
+from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.adapters.serving import served_name
 from kairos.fine_tuning.dataset.split import Part
 from kairos.fine_tuning.gate.evaluation import GateOutcome
+from kairos.fine_tuning.gate.promotion import Promotions
 from kairos.tenancy import ProjectId
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/adapters", tags=["learning"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterServices:
+    settings: Settings
+    database: Database
+    events: EventFeed
+    promotions: Promotions
+    deployments: AdapterDeployments
+    adapter_files: AdapterFiles
+
+
+ServicesDep = Annotated[AdapterServices, depends_on(AdapterServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.TRAINING_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.TRAINING_WRITE))]
@@ -191,7 +210,7 @@ async def delete(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> 
     )
 
 
-def _response(services: Services, row: AdapterRow) -> dict[str, Any]:
+def _response(services: AdapterServices, row: AdapterRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": served_name(row.base, ProjectId(row.project_id), row.version),
@@ -210,13 +229,13 @@ def _response(services: Services, row: AdapterRow) -> dict[str, Any]:
     }
 
 
-def _share(services: Services, row: AdapterRow) -> float:
+def _share(services: AdapterServices, row: AdapterRow) -> float:
     if row.state == AdapterState.CANARY:
         return services.settings.fine_tuning.canary_share
     return 1.0 if row.state == AdapterState.LIVE else 0.0
 
 
-def _serving(services: Services, row: AdapterRow) -> ServingOut:
+def _serving(services: AdapterServices, row: AdapterRow) -> ServingOut:
     if row.state not in IN_SERVICE:
         return ServingOut(state=ServingState.NOT_SERVED, problem=None)
     problem = services.deployments.problem(row.id)

@@ -1,27 +1,53 @@
-"""Endpoints for agents in the active project: current tasks, today's statistics, and the running daemons."""
+"""Endpoints for agents in the active project: current tasks and today's statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from kairos.agents.registry import AgentRegistry
 from kairos.api.access.auth import Member, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
-from kairos.db.repositories import activity, replicas
-from kairos.db.repositories.activity import AgentDay, RunningTask
-from kairos.db.repositories.replicas import Replica
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import Replica
+from kairos.db.repositories.tasks import activity
+from kairos.db.repositories.tasks.activity import AgentDay, RunningTask
+from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 
 routes = APIRouter(prefix="/api/agents", tags=["agents"], route_class=JsonRoute)
 
+
+@dataclass(frozen=True, slots=True)
+class AgentServices:
+    settings: Settings
+    database: Database
+    agents: AgentRegistry
+    coordinator: AgentCoordinator
+
+
+ServicesDep = Annotated[AgentServices, depends_on(AgentServices)]
+
 ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
+
+
+class AgentState(StrEnum):
+    """`working`: runs a task of this project; `idle`: has none; `offline`: no daemon runs tasks."""
+
+    WORKING = "working"
+    IDLE = "idle"
+    OFFLINE = "offline"
 
 
 class AgentTaskOut(BaseModel):
@@ -48,25 +74,14 @@ class AgentDayOut(BaseModel):
 class AgentOut(BaseModel):
     name: str
     capabilities: list[str]
-    state: str = Field(
-        description="working: runs a task of this project; idle: has none; offline: no daemon runs tasks."
-    )
+    state: AgentState
     tasks: list[AgentTaskOut]
     last_heartbeat: datetime | None = Field(description="Of the daemons that run its tasks, or else of any daemon.")
     today: AgentDayOut
 
 
-class WorkerOut(BaseModel):
-    name: str
-    role: str
-    started_at: datetime
-    heartbeat_at: datetime
-    alive: bool
-
-
 class AgentList(BaseModel):
     items: list[AgentOut]
-    workers: list[WorkerOut]
 
 
 @routes.get("", responses=responses(401, 403, 409, 503))
@@ -96,20 +111,20 @@ async def list_agents(services: ServicesDep, member: ReaderDep) -> AgentList:
         )
         for name in dict.fromkeys([*capabilities, *tasks, *figures])
     ]
-    return AgentList(items=items, workers=[WorkerOut.model_validate(d, from_attributes=True) for d in daemons])
+    return AgentList(items=items)
 
 
-def _grouped(services: Services, running: Iterable[RunningTask]) -> Mapping[str, list[RunningTask]]:
+def _grouped(services: AgentServices, running: Iterable[RunningTask]) -> Mapping[str, list[RunningTask]]:
     groups: dict[str, list[RunningTask]] = {}
     for task in running:
         groups.setdefault(services.coordinator.agent_of(task.agent), []).append(task)
     return groups
 
 
-def _state(tasks: Sequence[RunningTask], daemons: Iterable[Replica]) -> str:
+def _state(tasks: Sequence[RunningTask], daemons: Iterable[Replica]) -> AgentState:
     if tasks:
-        return "working"
-    return "idle" if any(daemon.works for daemon in daemons) else "offline"
+        return AgentState.WORKING
+    return AgentState.IDLE if any(daemon.works for daemon in daemons) else AgentState.OFFLINE
 
 
 def _heartbeat(

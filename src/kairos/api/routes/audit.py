@@ -11,15 +11,19 @@ from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.access.auth import Principal, PrincipalDep, needs, operator
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
-from kairos.db.repositories import audit
+from kairos.db.engine import Database
+from kairos.db.models import AuditAction
+from kairos.db.repositories.access import audit
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.tenancy import ProjectId, Scope
 from kairos.text import LARGEST_INTEGER, Moment, Text
 
 routes = APIRouter(prefix="/api/audit", tags=["audit"], route_class=JsonRoute)
+
+DatabaseDep = Annotated[Database, depends_on(Database)]
 
 System = Annotated[bool, Query(description="Entries of the installation instead of the project; for operators.")]
 AUDIT_LIMIT = 200
@@ -30,7 +34,7 @@ class EntryOut(BaseModel):
     at: datetime
     user_id: UUID | None = Field(description="Null for actions of the system and without sign-in.")
     who: str | None = Field(description="The user's e-mail; null if the user is not a member of the project.")
-    action: str
+    action: AuditAction
     target: str | None
     data: dict[str, JsonValue] = Field(
         description=f"If longer than {EXCERPT} characters: `excerpt`, the beginning as text."
@@ -58,7 +62,7 @@ ReaderDep = Annotated[tuple[Principal, ProjectId | None], Depends(reader)]
 
 @routes.get("", responses=responses(401, 403, 409, 422, 503))
 async def list_entries(
-    services: ServicesDep,
+    database: DatabaseDep,
     who: ReaderDep,
     action: Annotated[Text | None, Query(max_length=100)] = None,
     user_id: UUID | None = None,
@@ -72,7 +76,7 @@ async def list_entries(
     principal, project_id = who
     wanted = audit.AuditFilter(action=action, user_id=user_id, search=q, since=since, until=until)
     scope = Scope(project_id) if project_id else Scope(user_id=principal.user_id, operator=True)
-    async with services.database.scope(scope) as session:
+    async with database.scope(scope) as session:
         rows = await audit.page(session, project_id, wanted, before=cursor, limit=limit + 1)
     more = len(rows) > limit
     items = [EntryOut.model_validate(row, from_attributes=True) for row in rows[:limit]]

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
+from kairos.agents.judge import Judge
 from kairos.api.access.auth import Member, ModelsReader, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
+from kairos.llm.routing.llm_router import LLMRouter
 
 routes = APIRouter(prefix="/api", tags=["router"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheServices:
+    router: LLMRouter
+    judge: Judge
+
+
+ServicesDep = Annotated[CacheServices, depends_on(CacheServices)]
 
 FlusherDep = Annotated[Member, Depends(needs(Permission.CACHE_MANAGE))]
 

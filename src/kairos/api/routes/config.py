@@ -1,7 +1,8 @@
-"""Endpoints for the configuration: values and their sources, live changes, history, and the versions of all daemons."""
+"""Endpoints for the configuration: values and their sources, live changes, and history."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -13,21 +14,35 @@ from pydantic import BaseModel, Field
 from kairos import config_reference
 from kairos.api.access.auth import Body, Member, NoProject, Principal, PrincipalDep, needs, require
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
 from kairos.config import ApplyMode
 from kairos.config_reference import ValueSource, shown, source_of, value_of
-from kairos.db.repositories import configuration, replicas
+from kairos.db.engine import Database
+from kairos.db.repositories import configuration
 from kairos.db.repositories.configuration import Version
 from kairos.db.repositories.excerpts import EXCERPT
-from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange
+from kairos.orchestration.configuration.config_changes import PROJECT, Author, ChangeResult, ConfigChange, ConfigChanges
+from kairos.orchestration.configuration.configuration import Configuration
 from kairos.orchestration.configuration.plugin_rules import SETTINGS, shown_settings
+from kairos.plugins.plugin_loader import PluginLoader
 from kairos.project_settings import ProjectSettings
-from kairos.tenancy import NOBODY, ProjectId, Scope
+from kairos.tenancy import ProjectId, Scope
 from kairos.text import LARGEST_INTEGER, JsonObject, Position, Text
 
 routes = APIRouter(prefix="/api/config", tags=["configuration"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigServices:
+    database: Database
+    configuration: Configuration
+    config_changes: ConfigChanges
+    plugins: PluginLoader
+
+
+ServicesDep = Annotated[ConfigServices, depends_on(ConfigServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.CONFIG_READ))]
 
@@ -127,23 +142,6 @@ class VersionList(BaseModel):
     next: int | None = Field(description="`before` of the next page; null at the end.")
 
 
-class ReplicaOut(BaseModel):
-    name: str
-    role: str
-    alive: bool
-    slots: int
-    heartbeat_at: datetime
-    version: int = Field(description="Version of the configuration that it runs.")
-    newest: bool = Field(description="Whether this is the newest version.")
-    error: str | None = Field(description="Why it does not run a newer version.")
-    waiting: list[str] = Field(description="Keys whose new values it applies at its next start.")
-
-
-class ReplicaList(BaseModel):
-    version: int = Field(description="The newest version.")
-    items: list[ReplicaOut]
-
-
 @routes.get("", responses=responses(401, 403, 409, 503))
 async def show_config(services: ServicesDep, member: ReaderDep, principal: PrincipalDep) -> ConfigOut:
     """All values of the system and of the active project."""
@@ -191,31 +189,7 @@ async def revert_config(services: ServicesDep, who: EditorDep, body: RevertBody)
     return _changed(await services.config_changes.revert(_author(who), of_project, body.to, change), body.dry_run)
 
 
-@routes.get("/replicas", responses=responses(401, 403, 409, 503))
-async def show_replicas(services: ServicesDep, member: ReaderDep) -> ReplicaList:
-    """The daemons with the configuration version that each runs."""
-    del member  # daemons and versions do not belong to a project
-    async with services.database.scope(NOBODY) as session:
-        newest = await configuration.newest_number(session, None)
-        known = await replicas.known(session)
-    items = [
-        ReplicaOut(
-            name=replica.name,
-            role=replica.role,
-            alive=replica.alive,
-            slots=replica.slots,
-            heartbeat_at=replica.heartbeat_at,
-            version=replica.config_version,
-            newest=replica.config_version == newest,
-            error=replica.config_error,
-            waiting=replica.config_waiting,
-        )
-        for replica in known
-    ]
-    return ReplicaList(version=newest, items=items)
-
-
-def _system_values(services: Services, newest: Version | None, operator: bool) -> list[ValueOut]:
+def _system_values(services: ConfigServices, newest: Version | None, operator: bool) -> list[ValueOut]:
     running, set_ = services.configuration, newest.values if newest else {}
     return [
         ValueOut(
@@ -234,7 +208,7 @@ def _system_values(services: Services, newest: Version | None, operator: bool) -
     ]
 
 
-def _value(services: Services, key: str) -> Any:
+def _value(services: ConfigServices, key: str) -> Any:
     value = value_of(services.configuration.live.now, key)
     return shown_settings(services.plugins, value) if key == SETTINGS else shown(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,22 +14,32 @@ from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.access.auth import Body, Member, needs, right_of
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
+from kairos.api.live.event_feed import EventFeed
 from kairos.api.live.watched_download import WatchedDownload
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
-from kairos.db.engine import Session
-from kairos.db.models import SampleRow, SampleState
-from kairos.db.repositories import dataset, people
+from kairos.db.engine import Database, Session
+from kairos.db.models import AuditAction, SampleRow, SampleSource, SampleState
+from kairos.db.repositories.access import people
+from kairos.db.repositories.dataset import dataset
 from kairos.db.repositories.excerpts import EXCERPT, ITEMS
 from kairos.errors import InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import RowChanged, check_move, line_of, secrets_of
 from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
 from kairos.orchestration.dataset.dataset_import import MAX_REFUSALS, import_records, slot
-from kairos.orchestration.dataset.samples import SampleSource
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/dataset", tags=["dataset"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetServices:
+    database: Database
+    events: EventFeed
+
+
+ServicesDep = Annotated[DatasetServices, depends_on(DatasetServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.DATASET_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.DATASET_WRITE))]
@@ -202,7 +213,7 @@ async def import_rows(
             raise InvalidInput(where="body", problem="it has no row", remedy="Send one JSON object per line")
         counts = {str(outcome): count for outcome, count in report.counts.items()}
         async with taken.transaction() as session:
-            await _audit(session, member, "dataset.imported", None, {"rows": report.rows, **counts})
+            await _audit(session, member, AuditAction.DATASET_IMPORTED, None, {"rows": report.rows, **counts})
     refusals = [RefusedRowOut(line=one.line, reason=one.reason) for one in report.refusals]
     return ImportedOut(rows=report.rows, refusals=refusals, **counts)
 
@@ -262,7 +273,9 @@ async def clear_secrets(services: ServicesDep, member: WriterDep, sample_id: UUI
     """Mark the possible secrets of a row as harmless, so that the row can be used."""
     async with services.database.project(member.project_id, member.user_id) as session:
         row = await _at_version(session, sample_id, body.version)
-        await _audit(session, member, "dataset.cleared", str(sample_id), {"kinds": [s["kind"] for s in row.secrets]})
+        await _audit(
+            session, member, AuditAction.DATASET_CLEARED, str(sample_id), {"kinds": [s["kind"] for s in row.secrets]}
+        )
         return await _written(session, member, row, {"cleared_by": member.user_id})
 
 
@@ -290,7 +303,7 @@ async def erase_sample(services: ServicesDep, member: WriterDep, sample_id: UUID
         if adapters is None:
             raise NotFound(what="row", id=sample_id)
         names = [f"{adapter.base} v{adapter.version}" for adapter in adapters]
-        await _audit(session, member, "dataset.erased", str(sample_id), {"adapters": names})
+        await _audit(session, member, AuditAction.DATASET_ERASED, str(sample_id), {"adapters": names})
     return Erased(adapters=names)
 
 
@@ -312,7 +325,7 @@ async def _written(session: Session, member: Member, row: SampleRow, values: dic
     return _response(written)
 
 
-async def _lines(services: Services, member: Member, state: SampleState) -> AsyncIterator[bytes]:
+async def _lines(services: DatasetServices, member: Member, state: SampleState) -> AsyncIterator[bytes]:
     after: UUID | None = None
     while True:
         async with services.database.project(member.project_id) as session:
@@ -328,7 +341,9 @@ def _line(row: SampleRow) -> bytes:
     return line_of(row.prompt, row.corrected_output or "", row.faulty_output, row.task_type, origin)
 
 
-async def _audit(session: Session, member: Member, action: str, target: str | None, data: dict[str, Any]) -> None:
+async def _audit(
+    session: Session, member: Member, action: AuditAction, target: str | None, data: dict[str, Any]
+) -> None:
     await people.audit(session, action, user_id=member.user_id, project_id=member.project_id, target=target, data=data)
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Depends, Query, WebSocket
 from pydantic import BaseModel, Field
 from starlette.websockets import WebSocketDisconnect
@@ -20,7 +20,9 @@ from kairos.api.access.auth import Member, needs
 from kairos.api.access.permissions import Permission
 from kairos.api.access.public_address import same_origin
 from kairos.api.access.tokens import digest, new_secret
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
+from kairos.api.live.event_feed import EventFeed
 from kairos.api.live.event_listener import (
     AWAY,
     BAD_CURSOR,
@@ -33,11 +35,13 @@ from kairos.api.live.event_listener import (
     Right,
 )
 from kairos.api.live.event_tail import backlog, current_cursor
+from kairos.api.live.messages import LiveHelloOut
 from kairos.api.problems import RateLimited, responses
-from kairos.api.services import Services, ServicesDep
 from kairos.background_tasks import end
-from kairos.db.repositories import events
-from kairos.db.repositories.events import Cursor
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.repositories.live import events
+from kairos.db.repositories.live.events import Cursor
 from kairos.errors import EngineUnavailable, InvalidInput
 from kairos.tenancy import ProjectId, Scope, UserId
 from kairos.text import Text
@@ -51,11 +55,21 @@ ENDED_S = 1.0
 routes = APIRouter(prefix="/api/events", tags=["events"], route_class=JsonRoute)
 
 
+@dataclass(frozen=True, slots=True)
+class EventServices:
+    settings: Settings
+    database: Database
+    events: EventFeed
+
+
+ServicesDep = Annotated[EventServices, depends_on(EventServices)]
+
+
 ReaderDep = Annotated[Member, Depends(needs(Permission.EVENTS_READ))]
 
 
 class TicketOut(BaseModel):
-    ticket: str = Field(description="Opens one WebSocket at /api/events?ticket=…")
+    ticket: str = Field(description="Opens one WebSocket at /api/events?ticket=…, which sends `LiveMessageOut`.")
     expires_in: int = Field(description="Seconds.")
 
 
@@ -73,6 +87,7 @@ async def make_ticket(services: ServicesDep, member: ReaderDep) -> TicketOut:
 
 @routes.websocket("")
 async def listen(
+    services: ServicesDep,
     socket: WebSocket,
     ticket: Annotated[Text, Query(max_length=200)] = "",
     after: Annotated[Text, Query(max_length=100)] = "",
@@ -82,7 +97,6 @@ async def listen(
     if "origin" in socket.headers and not same_origin(socket):
         return await socket.close()  # before accepting: the handshake ends with 403
     await socket.accept()
-    services: Services = socket.app.state.services
     try:
         admitted = await _admit(services, ticket, after)
         if isinstance(admitted, Closing):
@@ -94,7 +108,7 @@ async def listen(
     return None
 
 
-async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cursor | None] | Closing:
+async def _admit(services: EventServices, ticket: str, after: str) -> tuple[Right, Cursor | None] | Closing:
     """Use up the ticket and check its right; the right and the cursor, or the reason to close."""
     try:
         cursor = Cursor.parse(after) if after else None
@@ -107,7 +121,7 @@ async def _admit(services: Services, ticket: str, after: str) -> tuple[Right, Cu
     return await services.events.check(right) or (right, cursor)
 
 
-async def _spend(services: Services, ticket: str) -> events.Ticket | None:
+async def _spend(services: EventServices, ticket: str) -> events.Ticket | None:
     """Use up the ticket. It contains its user's id, because it is visible only in that user's scope."""
     name, _, secret = ticket.partition(".")
     try:
@@ -118,7 +132,7 @@ async def _spend(services: Services, ticket: str) -> events.Ticket | None:
         return await events.spend_ticket(session, digest(secret))
 
 
-async def _serve(socket: WebSocket, services: Services, right: Right, after: Cursor | None) -> None:
+async def _serve(socket: WebSocket, services: EventServices, right: Right, after: Cursor | None) -> None:
     """Serve the socket until either side closes it."""
     cursor = after or await current_cursor(services.database, right.project_id)
     listener = Listener(right, cursor)
@@ -141,11 +155,10 @@ async def _serve(socket: WebSocket, services: Services, right: Right, after: Cur
     return None
 
 
-async def _send(socket: WebSocket, services: Services, listener: Listener) -> None:
+async def _send(socket: WebSocket, services: EventServices, listener: Listener) -> None:
     """Send the backlog at the listener's pace, then new events."""
-    hello = {"type": "hello", "cursor": str(listener.sent)}
     try:
-        await socket.send_text(orjson.dumps(hello).decode())
+        await socket.send_text(LiveHelloOut(cursor=str(listener.sent)).model_dump_json())
         async for page, cursor in backlog(services.database, listener.right.project_id, listener.sent):
             for message in page:
                 await socket.send_text(message.text)

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from kairos import __version__
-from kairos.agents.checks.isolation import IsolationStatus
+from kairos.agents.checks.isolation import HostIsolation, IsolationStatus
 from kairos.agents.checks.sandbox.jail import IsolationMethod
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
-from kairos.api.services import ServicesDep
+from kairos.api.readiness import Readiness
+from kairos.components import ComponentState, ComponentStatus
 
 routes = APIRouter(prefix="/api/health", tags=["health"], route_class=JsonRoute)
 
 
+@dataclass(frozen=True, slots=True)
+class HealthServices:
+    isolation: HostIsolation
+    readiness: Readiness
+
+
+ServicesDep = Annotated[HealthServices, depends_on(HealthServices)]
+
+
+class ReadyState(StrEnum):
+    """`degraded`: a component is impaired; `unavailable`: no tasks are accepted."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+
+
 class Live(BaseModel):
-    status: str = "ok"
+    status: Literal["ok"] = "ok"
     version: str = __version__
 
 
 class ComponentOut(BaseModel):
-    state: str = Field(description="ok, degraded or away (unavailable).")
+    state: ComponentState
     detail: str = ""
+
+    @classmethod
+    def of(cls, component: ComponentStatus) -> ComponentOut:
+        return cls(state=component.state, detail=component.detail)
 
 
 class IsolationOut(BaseModel):
@@ -38,7 +65,7 @@ class IsolationOut(BaseModel):
 
 
 class Ready(BaseModel):
-    status: str = Field(description="ok; degraded: a component is impaired; unavailable: no tasks are accepted.")
+    status: ReadyState
     parts: dict[str, ComponentOut]
     isolation: IsolationOut | None = Field(
         None, description="Null while PostgreSQL is unavailable. It does not affect the status."
@@ -56,10 +83,10 @@ async def live() -> Live:
 )
 async def ready(services: ServicesDep, response: Response) -> Ready:
     """The state of each component. 503 only if tasks cannot be accepted; otherwise the status is `degraded`."""
-    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
-    if parts["postgresql"].state == "away":
+    parts = {name: ComponentOut.of(part) for name, part in (await services.readiness.components()).items()}
+    if parts["postgresql"].state is ComponentState.AWAY:
         response.status_code = 503
-        return Ready(status="unavailable", parts=parts, isolation=None)
-    whole = all(part.state == "ok" for part in parts.values())
+        return Ready(status=ReadyState.UNAVAILABLE, parts=parts, isolation=None)
+    whole = all(part.state is ComponentState.OK for part in parts.values())
     isolation = IsolationOut.of(await services.isolation.status())
-    return Ready(status="ok" if whole else "degraded", parts=parts, isolation=isolation)
+    return Ready(status=ReadyState.OK if whole else ReadyState.DEGRADED, parts=parts, isolation=isolation)

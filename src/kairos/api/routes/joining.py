@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -9,21 +10,33 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from kairos.api.access.accounts import Accounts
 from kairos.api.access.auth import Body, PersonDep
 from kairos.api.access.tokens import digest
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.routes.sign_in import AsCookie, Password, Tokens, client_of, token_response
-from kairos.api.services import Services, ServicesDep
-from kairos.db.engine import Session
-from kairos.db.models import Role
-from kairos.db.repositories import members, passwords, people
+from kairos.config import Settings
+from kairos.db.engine import Database, Session
+from kairos.db.models import AuditAction, Role
+from kairos.db.repositories.access import members, passwords, people
 from kairos.errors import InvalidInput, KairosError
 from kairos.folding import fold_email
 from kairos.tenancy import NOBODY, ProjectId, Scope, UserId, new_id
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/auth", tags=["auth"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class JoiningServices:
+    settings: Settings
+    database: Database
+    accounts: Accounts
+
+
+ServicesDep = Annotated[JoiningServices, depends_on(JoiningServices)]
 
 LinkToken = Annotated[
     Text, Field(max_length=200, description="The token from the invitation link.", examples=["q1w2e3…"])
@@ -102,10 +115,10 @@ async def register(services: ServicesDep, request: Request, response: Response, 
     async with services.database.scope(Scope(ProjectId(invitation.project_id), user_id)) as session:
         name = body.name.strip()
         await people.add_user(session, user_id, body.email, name, operator=False, password_hash=hashed)
-        await people.audit(session, "user.created", user_id=user_id, target=fold_email(body.email))
+        await people.audit(session, AuditAction.USER_CREATED, user_id=user_id, target=fold_email(body.email))
         await _join(session, invitation, user_id)
     signed_in = await services.accounts.open_session(user_id, client_of(request), ProjectId(invitation.project_id))
-    return token_response(signed_in, services, request, response, body.cookie)
+    return token_response(signed_in, services.settings, request, response, body.cookie)
 
 
 @routes.post("/accept", responses=responses(401, 403, 404, 409, 413, 422, 503))
@@ -122,7 +135,7 @@ async def accept(services: ServicesDep, who: PersonDep, body: TokenBody) -> Join
     return Joined(project_id=project_id, project_name=invitation.project_name, role=invitation.role)
 
 
-async def _is_for(services: Services, invitation: members.OpenInvitation, user_id: UserId) -> bool:
+async def _is_for(services: JoiningServices, invitation: members.OpenInvitation, user_id: UserId) -> bool:
     """Whether the invitation is open to anyone, or its address belongs to the account."""
     if invitation.email is None:
         return True
@@ -131,7 +144,7 @@ async def _is_for(services: Services, invitation: members.OpenInvitation, user_i
     return account is not None and account.id == user_id
 
 
-async def _open(services: Services, token: str) -> members.OpenInvitation:
+async def _open(services: JoiningServices, token: str) -> members.OpenInvitation:
     async with services.database.scope(NOBODY) as session:
         invitation = await members.invitation_by_token(session, digest(token))
     if invitation is None:
@@ -145,7 +158,7 @@ async def _join(session: Session, invitation: members.OpenInvitation, user_id: U
     await members.add_member(session, invitation.project_id, user_id, invitation.role)
     await people.audit(
         session,
-        "member.joined",
+        AuditAction.MEMBER_JOINED,
         user_id=user_id,
         project_id=invitation.project_id,
         target=str(user_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -12,16 +13,29 @@ from pydantic import BaseModel, Field
 from kairos.api.access.api_keys import new_key
 from kairos.api.access.auth import Body, Forbidden, Member, needs
 from kairos.api.access.permissions import NOT_FOR_KEYS, Permission
+from kairos.api.access.tokens import TokenKeys
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
-from kairos.db.models import ApiKeyRow
-from kairos.db.repositories import members, people
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.models import ApiKeyRow, AuditAction
+from kairos.db.repositories.access import members, people
 from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.tenancy import new_id
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/keys", tags=["keys"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyServices:
+    settings: Settings
+    database: Database
+    keys: TokenKeys
+
+
+ServicesDep = Annotated[KeyServices, depends_on(KeyServices)]
 
 ManagerDep = Annotated[Member, Depends(needs(Permission.KEYS_MANAGE))]
 
@@ -92,7 +106,7 @@ async def create_key(services: ServicesDep, member: ManagerDep, body: KeyBody) -
         me = await people.user(session, member.user_id)
         await people.audit(
             session,
-            "key.created",
+            AuditAction.KEY_CREATED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=row.name,
@@ -108,7 +122,9 @@ async def revoke_key(services: ServicesDep, member: ManagerDep, key_id: UUID) ->
         name = await members.revoke_key(session, key_id)
         if name is None:
             raise NotFound(what="key", id=key_id)
-        await people.audit(session, "key.revoked", user_id=member.user_id, project_id=member.project_id, target=name)
+        await people.audit(
+            session, AuditAction.KEY_REVOKED, user_id=member.user_id, project_id=member.project_id, target=name
+        )
 
 
 def _response(row: ApiKeyRow, created_by: str) -> KeyOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -13,17 +14,28 @@ from kairos.api.access.auth import Body, Forbidden, Member, needs
 from kairos.api.access.permissions import RANK, Permission
 from kairos.api.access.public_address import link_base_for
 from kairos.api.access.tokens import digest, new_secret
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
-from kairos.db.models import InvitationRow, Role
-from kairos.db.repositories import members, people
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.models import AuditAction, InvitationRow, Role
+from kairos.db.repositories.access import members, people
 from kairos.errors import KairosError, LimitReached, NotFound
 from kairos.folding import email_forms
 from kairos.tenancy import new_id
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api", tags=["members"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberServices:
+    settings: Settings
+    database: Database
+
+
+ServicesDep = Annotated[MemberServices, depends_on(MemberServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.MEMBERS_READ))]
 ManagerDep = Annotated[Member, Depends(needs(Permission.MEMBERS_MANAGE))]
@@ -112,7 +124,7 @@ async def change_role(services: ServicesDep, member: ManagerDep, user_id: UUID, 
         await members.set_role(session, member.project_id, user_id, body.role)
         await people.audit(
             session,
-            "member.role_changed",
+            AuditAction.MEMBER_ROLE_CHANGED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=str(user_id),
@@ -136,7 +148,7 @@ async def remove_member(services: ServicesDep, member: ReaderDep, user_id: UUID)
         await members.remove(session, member.project_id, user_id)
         await people.audit(
             session,
-            "member.left" if leaving else "member.removed",
+            AuditAction.MEMBER_LEFT if leaving else AuditAction.MEMBER_REMOVED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=str(user_id),
@@ -175,7 +187,7 @@ async def invite(services: ServicesDep, request: Request, member: ManagerDep, bo
         me = await people.user(session, member.user_id)
         await people.audit(
             session,
-            "member.invited",
+            AuditAction.MEMBER_INVITED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=row.email,
@@ -193,7 +205,7 @@ async def revoke_invitation(services: ServicesDep, member: ManagerDep, invitatio
             raise NotFound(what="invitation", id=invitation_id)
         await people.audit(
             session,
-            "member.invitation_revoked",
+            AuditAction.MEMBER_INVITATION_REVOKED,
             user_id=member.user_id,
             project_id=member.project_id,
             target=str(invitation_id),

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from kairos.api.access.auth import ModelsReader, OperatorDep
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
-from kairos.db.repositories import metrics
+from kairos.db.engine import Database
+from kairos.db.repositories.monitoring import metrics
 from kairos.llm.catalog.catalog import Model
+from kairos.llm.health.health import ModelHealthState
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/models", tags=["models"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelServices:
+    database: Database
+    router: LLMRouter
+
+
+ServicesDep = Annotated[ModelServices, depends_on(ModelServices)]
 
 
 class PriceOut(BaseModel):
@@ -52,7 +66,7 @@ class ModelOut(BaseModel):
     share: float = Field(
         description="Share of the requests for which it is a candidate, in (0, 1]; below 1 for a canary."
     )
-    health: str = Field(description="healthy, degraded or unhealthy.")
+    health: ModelHealthState
     health_detail: str
     adjustments: list[str] = Field(
         description="Changes to requests because its server refused the original parameters."
@@ -91,7 +105,7 @@ async def show_model(services: ServicesDep, member: ModelsReader, name: str) -> 
     return _response(services, model, figures.get(model.name))
 
 
-def _response(services: ServicesDep, model: Model, figures: object | None) -> ModelOut:
+def _response(services: ModelServices, model: Model, figures: object | None) -> ModelOut:
     status = services.router.health.status(model.name, time.time())
     return ModelOut(
         name=model.name,

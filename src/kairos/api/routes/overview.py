@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -11,16 +12,30 @@ from pydantic import BaseModel, Field
 
 from kairos.api.access.auth import Member, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
+from kairos.api.readiness import Readiness
 from kairos.api.routes.health import ComponentOut
-from kairos.api.services import Services, ServicesDep
-from kairos.db.engine import Session
-from kairos.db.repositories import activity, replicas
+from kairos.components import ComponentState
+from kairos.db.engine import Database, Session
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.tasks import activity
 from kairos.errors import EngineUnavailable
+from kairos.llm.routing.llm_router import LLMRouter
 from kairos.tenancy import ProjectId
 
 routes = APIRouter(prefix="/api/overview", tags=["overview"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewServices:
+    database: Database
+    router: LLMRouter
+    readiness: Readiness
+
+
+ServicesDep = Annotated[OverviewServices, depends_on(OverviewServices)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.TASKS_READ))]
 DAYS = 14
@@ -121,7 +136,7 @@ async def _days(session: Session, since: datetime) -> list[DayOut]:
     return days
 
 
-async def _saved(services: Services, project_id: ProjectId) -> Saved:
+async def _saved(services: OverviewServices, project_id: ProjectId) -> Saved:
     try:
         stats = await services.router.cache.stats(project_id)
     except EngineUnavailable:
@@ -132,7 +147,7 @@ async def _saved(services: Services, project_id: ProjectId) -> Saved:
     return Saved(hits=stats.hits, usd=stats.saved_usd if known else None)
 
 
-def _local_share(services: Services, project_id: ProjectId, answers: dict[str, int]) -> float | None:
+def _local_share(services: OverviewServices, project_id: ProjectId, answers: dict[str, int]) -> float | None:
     """The share of answers from local models, among models that are still in the catalogue."""
     known = {model.name: model.local for model in services.router.catalog.of(project_id)}
     counted = {name: count for name, count in answers.items() if name in known}
@@ -140,12 +155,12 @@ def _local_share(services: Services, project_id: ProjectId, answers: dict[str, i
     return sum(count for name, count in counted.items() if known[name]) / every if every else None
 
 
-async def _health(services: Services, daemons: list[replicas.Replica]) -> SystemHealth:
-    parts = {name: ComponentOut(**part) for name, part in (await services.probe()).items()}
+async def _health(services: OverviewServices, daemons: list[replicas.Replica]) -> SystemHealth:
+    parts = {name: ComponentOut.of(part) for name, part in (await services.readiness.components()).items()}
     working = sum(daemon.works for daemon in daemons)
     detail = "" if working else "no daemon runs tasks: start one with `kairos start`"
-    parts["workers"] = ComponentOut(state="ok" if working else "away", detail=detail)
-    if parts["postgresql"].state == "away":
+    parts["workers"] = ComponentOut(state=ComponentState.OK if working else ComponentState.AWAY, detail=detail)
+    if parts["postgresql"].state is ComponentState.AWAY:
         return SystemHealth(state=SystemState.DOWN, parts=parts)
-    whole = all(part.state == "ok" for part in parts.values())
+    whole = all(part.state is ComponentState.OK for part in parts.values())
     return SystemHealth(state=SystemState.OK if whole else SystemState.DEGRADED, parts=parts)

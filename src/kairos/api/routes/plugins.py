@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -11,32 +13,56 @@ from pydantic import BaseModel, Field, JsonValue
 
 from kairos.api.access.auth import Member, OperatorDep, PrincipalDep, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.routes.agents import AgentDayOut, today_of
-from kairos.api.services import Services, ServicesDep
-from kairos.db.repositories import activity
-from kairos.db.repositories.activity import AgentDay
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.repositories.tasks import activity
+from kairos.db.repositories.tasks.activity import AgentDay
+from kairos.orchestration.configuration.config_changes import ConfigChanges
+from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import merged, shown
 from kairos.plugins.plugin_errors import PluginMisconfigured
-from kairos.plugins.plugin_loader import PluginEntry
+from kairos.plugins.plugin_loader import PluginEntry, PluginLoader
+from kairos.plugins.sources import Origin
 from kairos.project_settings import ProjectSettings
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/plugins", tags=["plugins"], route_class=JsonRoute)
 
+
+@dataclass(frozen=True, slots=True)
+class PluginPageServices:
+    settings: Settings
+    database: Database
+    config_changes: ConfigChanges
+    coordinator: AgentCoordinator
+    plugins: PluginLoader
+
+
+ServicesDep = Annotated[PluginPageServices, depends_on(PluginPageServices)]
+
 ReaderDep = Annotated[Member, Depends(needs(Permission.AGENTS_READ))]
+
+
+class PluginState(StrEnum):
+    """`failed`: it runs no tasks, see `error`; `set_aside`: paused after consecutive failures until `tried_again_at`;
+    `disabled`: by this project."""
+
+    LOADED = "loaded"
+    FAILED = "failed"
+    SET_ASIDE = "set_aside"
+    DISABLED = "disabled"
 
 
 class PluginOut(BaseModel):
     name: str
-    source: str = Field(description="built-in, file or package.")
+    source: Origin
     file: str = Field(description="File name in the plugin folder, or package and entry point; empty for built-ins.")
-    state: str = Field(
-        description="loaded; failed: it runs no tasks, see `error`; set_aside: paused after consecutive failures until "
-        "`tried_again_at`; disabled: by this project."
-    )
+    state: PluginState
     description: str
     capabilities: list[str]
     is_async: bool = Field(description="Runs in the daemon; otherwise in a process of its own per task.")
@@ -46,6 +72,13 @@ class PluginOut(BaseModel):
     trace: str | None = Field(description="Only for operators.")
     tried_again_at: datetime | None
     today: AgentDayOut
+
+
+class ReloadedOut(BaseModel):
+    """Number of plugins of the responding daemon after the scan."""
+
+    loaded: int
+    failed: int
 
 
 class PluginList(BaseModel):
@@ -68,18 +101,18 @@ async def show_plugin(services: ServicesDep, member: ReaderDep, principal: Princ
 
 
 @routes.post("/reload", responses=responses(401, 403, 409, 503))
-async def reload_plugins(services: ServicesDep, who: OperatorDep) -> dict[str, int]:
+async def reload_plugins(services: ServicesDep, who: OperatorDep) -> ReloadedOut:
     """Scan for plugins again on every daemon. Running tasks continue with the old version of a plugin."""
     await services.config_changes.raise_reloads(who.user_id)
     entries = services.plugins.entries
-    return {
-        "loaded": sum(isinstance(entry.agent, PluginAgent) for entry in entries),
-        "failed": sum(entry.agent is None for entry in entries),
-    }
+    return ReloadedOut(
+        loaded=sum(isinstance(entry.agent, PluginAgent) for entry in entries),
+        failed=sum(entry.agent is None for entry in entries),
+    )
 
 
 async def _out(
-    services: Services, member: Member, entry: PluginEntry, operator: bool, days: Mapping[str, list[AgentDay]]
+    services: PluginPageServices, member: Member, entry: PluginEntry, operator: bool, days: Mapping[str, list[AgentDay]]
 ) -> PluginOut:
     project = ProjectSettings.of(member.project_settings)
     own = project.plugin_settings.get(entry.name, {})
@@ -113,19 +146,19 @@ async def _config_fault(entry: PluginEntry, own: Mapping[str, JsonValue]) -> str
     return None
 
 
-def _state(entry: PluginEntry, project: ProjectSettings, fault: str | None, again: datetime | None) -> str:
+def _state(entry: PluginEntry, project: ProjectSettings, fault: str | None, again: datetime | None) -> PluginState:
     if entry.agent is None or fault:
-        return "failed"
+        return PluginState.FAILED
     if entry.name in project.disabled_plugins:
-        return "disabled"
-    return "set_aside" if again else "loaded"
+        return PluginState.DISABLED
+    return PluginState.SET_ASIDE if again else PluginState.LOADED
 
 
 def _last(entry: PluginEntry) -> str | None:
     return entry.agent.last_failure if isinstance(entry.agent, PluginAgent) else None
 
 
-async def _days(services: Services, member: Member) -> Mapping[str, list[AgentDay]]:
+async def _days(services: PluginPageServices, member: Member) -> Mapping[str, list[AgentDay]]:
     """Today's statistics by agent."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     async with services.database.project(member.project_id) as session:

@@ -12,24 +12,48 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from kairos.agents.checks.isolation import HostIsolation
+from kairos.api.access.accounts import Accounts
 from kairos.api.access.auth import Body, Forbidden, PersonDep, PrincipalDep
 from kairos.api.access.permissions import Permission, granted
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
+from kairos.api.live.event_feed import EventFeed
 from kairos.api.live.event_listener import Right
 from kairos.api.live.watched_download import WatchedDownload
 from kairos.api.problems import responses
 from kairos.api.routes.health import IsolationOut
-from kairos.api.services import Services, ServicesDep
-from kairos.db.models import Role
-from kairos.db.repositories import people, projects
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.models import AuditAction, Role
+from kairos.db.repositories.access import people
+from kairos.db.repositories.projects import projects
 from kairos.errors import InvalidInput, LimitReached, NotFound
 from kairos.orchestration.configuration.config_changes import write_project
 from kairos.orchestration.configuration.plugin_rules import check_project
+from kairos.orchestration.configuration.project_limits import ProjectLimits
+from kairos.orchestration.projects.project_export import Exports
+from kairos.plugins.plugin_loader import PluginLoader
 from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/projects", tags=["projects"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectServices:
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    events: EventFeed
+    limits: ProjectLimits
+    exports: Exports
+    plugins: PluginLoader
+    isolation: HostIsolation
+
+
+ServicesDep = Annotated[ProjectServices, depends_on(ProjectServices)]
 
 Name = Annotated[Text, Field(min_length=1, max_length=100, pattern=r"\S", examples=["Search team"])]
 ARCHIVE = "application/gzip"
@@ -134,7 +158,7 @@ async def create_project(services: ServicesDep, who: PersonDep, body: ProjectBod
             raise LimitReached(most=most, what="projects that you own", key="auth.projects_per_user")
         await people.add_project(session, project_id, body.name.strip(), who.user_id)
         await people.audit(
-            session, "project.created", user_id=who.user_id, project_id=project_id, target=body.name.strip()
+            session, AuditAction.PROJECT_CREATED, user_id=who.user_id, project_id=project_id, target=body.name.strip()
         )
         mine = await people.projects_of(session, who.user_id)
     return next(_response(project, who.project_id) for project in mine if project.id == project_id)
@@ -194,7 +218,7 @@ async def delete_project(
             raise InvalidInput(where="confirm", problem="it is not the project's name", remedy="Enter it exactly")
         await projects.mark_deleted(session, member.project_id)
         # In the installation's log: the project's own entries are erased with it, and the id reveals nothing.
-        await people.audit(session, "project.deleted", user_id=member.user_id, target=str(member.project_id))
+        await people.audit(session, AuditAction.PROJECT_DELETED, user_id=member.user_id, target=str(member.project_id))
     await services.limits.changed(member.project_id)
 
 
@@ -207,7 +231,7 @@ async def export_project(services: ServicesDep, member: ExporterDep) -> Response
     """Export all data of a project as a .tar.gz with JSON lines for each table and a manifest. It is streamed."""
     await services.exports.ready()
     async with services.database.scope(member.scope) as session:
-        await people.audit(session, "project.exported", user_id=member.user_id, project_id=member.project_id)
+        await people.audit(session, AuditAction.PROJECT_EXPORTED, user_id=member.user_id, project_id=member.project_id)
     name = f"kairos-{member.project_id}-{datetime.now(UTC):%Y%m%d}.tar.gz"
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
@@ -227,20 +251,20 @@ async def switch_project(services: ServicesDep, who: PersonDep, project_id: UUID
     return Switched(access_token=token, expires_in=services.accounts.access_life_s, project_id=project_id)
 
 
-async def _set_archived(services: Services, member: ProjectMember, archived: bool) -> ProjectOut:
+async def _set_archived(services: ProjectServices, member: ProjectMember, archived: bool) -> ProjectOut:
     async with services.database.scope(member.scope) as session:
         row = await projects.locked(session, member.project_id)
         if row is None:
             raise NotFound(what="project", id=member.project_id)
         if (row.archived_at is not None) != archived:
             await projects.set_archived(session, member.project_id, archived)
-            action = "project.archived" if archived else "project.restored"
+            action = AuditAction.PROJECT_ARCHIVED if archived else AuditAction.PROJECT_RESTORED
             await people.audit(session, action, user_id=member.user_id, project_id=member.project_id)
     await services.limits.changed(member.project_id)
     return _response(await _reload(services, member), member.active)
 
 
-async def _reload(services: Services, member: ProjectMember) -> projects.MemberProject:
+async def _reload(services: ProjectServices, member: ProjectMember) -> projects.MemberProject:
     """The project after the change. Raises `NotFound` if it was deleted meanwhile."""
     async with services.database.scope(Scope(user_id=member.user_id)) as session:
         found = await projects.member_project(session, member.user_id, member.project_id)
@@ -260,7 +284,7 @@ def _response(project: people.MyProject | projects.MemberProject, active: UUID |
     )
 
 
-async def _detail(services: Services, project: projects.MemberProject, member: ProjectMember) -> ProjectDetail:
+async def _detail(services: ProjectServices, project: projects.MemberProject, member: ProjectMember) -> ProjectDetail:
     shown = _response(project, member.active)
     isolation = IsolationOut.of(await services.isolation.status())
     return ProjectDetail(**shown.model_dump(), settings=ProjectSettings.of(project.settings), isolation=isolation)

@@ -11,14 +11,18 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from kairos.api.access.auth import ModelsReader
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.api.routes.tasks import DecisionOut, decision_out
-from kairos.api.services import ServicesDep
-from kairos.db.repositories import activity, history, leaderboard
+from kairos.db.engine import Database
+from kairos.db.repositories.routing import leaderboard
+from kairos.db.repositories.tasks import activity, history
 from kairos.errors import NotFound
 
 routes = APIRouter(prefix="/api", tags=["router"], route_class=JsonRoute)
+
+DatabaseDep = Annotated[Database, depends_on(Database)]
 
 NINETY_FIVE = 1.96
 """Standard errors on each side of a 95 % interval (normal approximation)."""
@@ -66,19 +70,19 @@ class TrafficList(BaseModel):
 
 @routes.get("/router/traffic", responses=responses(401, 403, 409, 422, 503))
 async def show_traffic(
-    services: ServicesDep, member: ModelsReader, days: Annotated[int, Query(ge=1, le=365)] = 14
+    database: DatabaseDep, member: ModelsReader, days: Annotated[int, Query(ge=1, le=365)] = 14
 ) -> TrafficList:
     """The project's decisions by day, model and task type."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    async with services.database.project(member.project_id) as session:
+    async with database.project(member.project_id) as session:
         rows = await activity.traffic(session, midnight - timedelta(days=days - 1))
     return TrafficList(items=[TrafficOut.model_validate(row, from_attributes=True) for row in rows])
 
 
 @routes.get("/decisions/{decision_id}", responses=responses(401, 403, 404, 422, 503))
-async def show_decision(services: ServicesDep, member: ModelsReader, decision_id: UUID) -> DecisionOut:
+async def show_decision(database: DatabaseDep, member: ModelsReader, decision_id: UUID) -> DecisionOut:
     """A routing decision with all terms of every candidate's score."""
-    async with services.database.project(member.project_id) as session:
+    async with database.project(member.project_id) as session:
         row = await history.decision(session, decision_id)
     if row is None:
         raise NotFound(what="decision", id=decision_id)
@@ -87,10 +91,10 @@ async def show_decision(services: ServicesDep, member: ModelsReader, decision_id
 
 @routes.get("/leaderboard", responses=responses(401, 403, 422, 503))
 async def show_leaderboard(
-    services: ServicesDep, member: ModelsReader, days: Annotated[int, Query(ge=1, le=365)] = 30
+    database: DatabaseDep, member: ModelsReader, days: Annotated[int, Query(ge=1, le=365)] = 30
 ) -> Leaderboard:
     """The results of the models in this project by task type, best quality first."""
-    async with services.database.project(member.project_id) as session:
+    async with database.project(member.project_id) as session:
         rows = await leaderboard.rows(session, datetime.now(UTC) - timedelta(days=days))
     types = {row.task_type: [other for other in rows if other.task_type == row.task_type] for row in rows}
     items = [

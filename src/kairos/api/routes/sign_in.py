@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -10,16 +11,18 @@ from uuid import UUID
 from fastapi import APIRouter, Cookie, Request, Response
 from pydantic import BaseModel, Field
 
-from kairos.api.access.accounts import SignedIn
+from kairos.api.access.accounts import Accounts, SignedIn
 from kairos.api.access.auth import Body, PersonDep, PrincipalDep
 from kairos.api.access.permissions import Permission
 from kairos.api.access.public_address import same_origin
-from kairos.api.access.tokens import Unauthenticated
+from kairos.api.access.tokens import LocalSecret, Unauthenticated
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
+from kairos.config import Settings
+from kairos.db.engine import Database
 from kairos.db.models import Role
-from kairos.db.repositories import people, sessions
+from kairos.db.repositories.access import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import ProjectId, Scope
 from kairos.text import Text
@@ -112,6 +115,17 @@ class SessionList(BaseModel):
 routes = APIRouter(prefix="/api/auth", tags=["auth"], route_class=JsonRoute)
 
 
+@dataclass(frozen=True, slots=True)
+class SignInServices:
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    local_secret: LocalSecret
+
+
+ServicesDep = Annotated[SignInServices, depends_on(SignInServices)]
+
+
 @routes.post("/login", responses=responses(401, 413, 422, 429, 503))
 async def login(
     services: ServicesDep,
@@ -126,14 +140,14 @@ async def login(
     signed_in = await services.accounts.sign_in(
         body.email, body.password, client_of(request), address, _id(body.project_id), device
     )
-    return token_response(signed_in, services, request, response, body.cookie)
+    return token_response(signed_in, services.settings, request, response, body.cookie)
 
 
 @routes.post("/setup", responses=responses(401, 413, 422, 429, 503))
 async def setup(services: ServicesDep, request: Request, response: Response, body: SetupBody) -> Tokens:
     """Set the password with a one-time link, for a new account or a reset, and sign in."""
     signed_in = await services.accounts.use_link(body.token, body.password, client_of(request))
-    return token_response(signed_in, services, request, response, body.cookie)
+    return token_response(signed_in, services.settings, request, response, body.cookie)
 
 
 @routes.post("/local", responses=responses(401, 413, 422, 503))
@@ -143,7 +157,7 @@ async def local(services: ServicesDep, request: Request, response: Response, bod
         raise Unauthenticated(reason="The local secret is not this daemon's")
     user_id = await services.accounts.first_operator()
     signed_in = await services.accounts.open_session(user_id, "local", _id(body.project_id))
-    return token_response(signed_in, services, request, response, cookie=False)
+    return token_response(signed_in, services.settings, request, response, cookie=False)
 
 
 @routes.post("/refresh", responses=responses(401, 403, 413, 422, 503))
@@ -164,7 +178,7 @@ async def refresh(
     if body.refresh_token is None:
         _same_origin(request)
     signed_in = await services.accounts.refresh(token, _id(body.project_id))
-    return token_response(signed_in, services, request, response, cookie=body.refresh_token is None)
+    return token_response(signed_in, services.settings, request, response, cookie=body.refresh_token is None)
 
 
 @routes.post("/logout", status_code=204, responses=responses(401, 403, 503))
@@ -236,7 +250,7 @@ async def end_session(services: ServicesDep, who: PersonDep, session_id: UUID) -
 
 
 def token_response(
-    signed_in: SignedIn, services: Services, request: Request, response: Response, cookie: bool
+    signed_in: SignedIn, settings: Settings, request: Request, response: Response, cookie: bool
 ) -> Tokens:
     """The tokens for the response; for browsers, the refresh token is set as an HttpOnly cookie."""
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
@@ -244,7 +258,7 @@ def token_response(
         response.set_cookie(
             COOKIE,
             signed_in.refresh_token,
-            max_age=services.settings.auth.refresh_days * 86_400,
+            max_age=settings.auth.refresh_days * 86_400,
             path=COOKIE_PATH,
             httponly=True,
             samesite="strict",

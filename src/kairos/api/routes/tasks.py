@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -11,26 +12,46 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field, JsonValue
 
-from kairos.agents.base import TaskSpec
+from kairos.agents.base import Severity, TaskSpec
 from kairos.agents.checks.requested import RequestedChecks, accept
+from kairos.agents.registry import AgentRegistry
 from kairos.api.access.auth import Body, Member, TasksReader, TasksWriter, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
+from kairos.api.live.messages import EventOut, ListedTaskOut, TaskOut
 from kairos.api.problems import responses
-from kairos.api.services import Services, ServicesDep
+from kairos.db.engine import Database
 from kairos.db.models import DecisionRow, TaskEventRow, TaskState, VerdictRow
-from kairos.db.repositories import history, labels, tasks
 from kairos.db.repositories.excerpts import EXCERPT
+from kairos.db.repositories.tasks import history, labels, tasks
+from kairos.db.repositories.tasks.tasks import ListedTask
 from kairos.errors import InvalidInput, NotFound
 from kairos.lanes import Lane
 from kairos.llm.calls.call_options import CallOptions
+from kairos.llm.routing.llm_router import LLMRouter
+from kairos.llm.routing.scoring import DecisionKind, Reason
+from kairos.llm.routing.task_types import Length, TaskTypeSource
 from kairos.orchestration.queue.claim import NewTask
-from kairos.orchestration.tasks.labels import Label, NewLabel
+from kairos.orchestration.tasks.labels import Label, Labels, NewLabel
+from kairos.orchestration.tasks.submission import Submissions
 from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId
 from kairos.text import Position, Text, ZonedMoment
 
 routes = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskServices:
+    database: Database
+    submissions: Submissions
+    labels: Labels
+    agents: AgentRegistry
+    router: LLMRouter
+
+
+ServicesDep = Annotated[TaskServices, depends_on(TaskServices)]
 
 MOST_EVENTS = 1_000
 """Events in one response; `after` requests the rest."""
@@ -59,7 +80,7 @@ class TaskBody(CallOptions, Body):
 
 class FindingOut(BaseModel):
     check: str
-    severity: str
+    severity: Severity
     message: str
     line: int | None = None
 
@@ -76,50 +97,63 @@ class VerdictOut(BaseModel):
     at: datetime
 
 
+class CandidateOut(BaseModel):
+    """A candidate with all terms of its score, as stored with the decision."""
+
+    model: str
+    n: float = Field(description="Decayed number of quality observations of this task type.")
+    pending: int = Field(description="Decisions that awaited a verdict.")
+    mu: float = Field(description="Expected quality.")
+    prior: float = Field(description="Expected quality before any observation at this task type.")
+    prior_share: float = Field(description="Weight of the prior in `mu`, in [0, 1].")
+    bonus: float = Field(description="Exploration bonus for uncertainty.")
+    cost: float = Field(description="Cost term in [0, 1], not weighted.")
+    expected_cost: float | None = Field(description="US dollars; null if the price is unknown.")
+    latency: float = Field(description="Latency term in [0, 1], not weighted.")
+    expected_latency_s: float | None = Field(description="Seconds; null if nothing was measured.")
+    health: float = Field(description="Penalty for a degraded model.")
+    switching: float = Field(description="Penalty for loading the model into a shared runner.")
+    utility: float
+
+
+class ExclusionOut(BaseModel):
+    """An excluded model with the reason."""
+
+    model: str
+    reason: Reason
+    detail: str
+    retry_at: float | None = Field(description="Seconds since 1970; null if unknown.")
+
+
+class ModelCallOut(BaseModel):
+    """One call to one model, with its result."""
+
+    model: str
+    success: bool
+    error: str | None = Field(description="Error code; null on success.")
+    first_token_s: float | None
+    duration_s: float
+    input_tokens: int | None = Field(description="As counted by the server; null if it did not count.")
+    output_tokens: int | None
+    cost_usd: float | None = Field(description="Null is unknown.")
+
+
 class DecisionOut(BaseModel):
     id: UUID
     task_type: str
-    task_type_source: str = Field(description="caller, classifier or default.")
+    task_type_source: TaskTypeSource
     task_type_confidence: float | None
     task_type_reason: str | None = Field(description="Why the default type was used.")
-    length: str | None = Field(description="Bucket of the input: short, medium or long.")
-    kind: str
+    length: Length | None = Field(description="Length class of the input.")
+    kind: DecisionKind
     chosen: str | None
     answered: str | None
-    candidates: list[dict[str, JsonValue]] = Field(description="All terms of every candidate's score.")
-    excluded: list[dict[str, JsonValue]] = Field(description="Excluded models with the reasons.")
-    calls: list[dict[str, JsonValue]]
+    candidates: list[CandidateOut]
+    excluded: list[ExclusionOut]
+    calls: list[ModelCallOut] = Field(description="All calls made for the decision, in order.")
     margin: float | None
     quality: float | None = Field(description="Measured quality of the answer; null is unmeasured.")
     at: datetime
-
-
-class EventOut(BaseModel):
-    id: int
-    attempt: int
-    kind: str
-    data: dict[str, JsonValue]
-    at: datetime
-
-
-class TaskOut(BaseModel):
-    id: UUID
-    state: TaskState
-    prompt: str
-    agent: str
-    task_type: str | None
-    lane: Lane
-    priority: int
-    model: str | None
-    output: str | None
-    error: dict[str, JsonValue] | None
-    attempts: int
-    max_attempts: int
-    cancel_requested: bool
-    created_at: datetime
-    not_before: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
 
 class LabelBody(Body):
@@ -137,7 +171,7 @@ class LabelOut(BaseModel):
     at: datetime
 
 
-class TaskDetail(TaskOut):
+class TaskDetail(ListedTaskOut):
     system: str | None = Field(description="System prompt in place of the agent's own; null if not set.")
     checks: dict[str, JsonValue]
     label: LabelOut | None = Field(description="The newest label of the answer.")
@@ -147,7 +181,7 @@ class TaskDetail(TaskOut):
 
 
 class TaskPage(BaseModel):
-    items: list[TaskOut] = Field(
+    items: list[ListedTaskOut] = Field(
         description=f"The first {EXCERPT} characters of prompt, output and error; the task's own endpoint returns all."
     )
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
@@ -208,7 +242,7 @@ async def list_tasks(
             labelled=labelled,
         )
     more = len(rows) > limit
-    return TaskPage(items=[_task(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
+    return TaskPage(items=[_listed(row) for row in rows[:limit]], next=str(rows[limit - 1].id) if more else None)
 
 
 @routes.get("/{task_id}", responses=responses(401, 403, 404, 422, 503))
@@ -224,6 +258,7 @@ async def show(services: ServicesDep, member: TasksReader, task_id: UUID) -> Tas
         label = await labels.get(session, task_id)
     return TaskDetail(
         **_task(row).model_dump(),
+        cost_usd=_known_cost(decisions),
         system=row.options.get("system"),
         checks=row.checks,
         label=LabelOut.model_validate(label, from_attributes=True) if label else None,
@@ -278,7 +313,7 @@ async def give_label(services: ServicesDep, member: LabellerDep, task_id: UUID, 
 
 
 async def _new_task(
-    services: Services,
+    services: TaskServices,
     project_id: ProjectId,
     disabled: Collection[str],
     body: TaskBody,
@@ -308,6 +343,10 @@ async def _new_task(
     )
 
 
+def _listed(row: ListedTask) -> ListedTaskOut:
+    return ListedTaskOut.model_validate(row, from_attributes=True)
+
+
 def _task(row: object) -> TaskOut:
     return TaskOut.model_validate(row, from_attributes=True)
 
@@ -318,6 +357,12 @@ def _event(row: TaskEventRow) -> EventOut:
 
 def _verdict(row: VerdictRow) -> VerdictOut:
     return VerdictOut.model_validate(row, from_attributes=True)
+
+
+def _known_cost(decisions: Sequence[DecisionRow]) -> float | None:
+    """The sum that lists show (`tasks.KNOWN_COST`)."""
+    costs = [call["cost_usd"] for decision in decisions for call in decision.calls if call["cost_usd"] is not None]
+    return sum(costs) if costs else None
 
 
 def decision_out(row: DecisionRow) -> DecisionOut:

@@ -11,17 +11,20 @@ from pydantic import BaseModel, Field
 
 from kairos.api.access.auth import Body, Member, needs
 from kairos.api.access.permissions import Permission
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
 from kairos.db.models import RunState
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.db.repositories.training import RunStatus
+from kairos.fine_tuning.training.process.job import TrainingPhase
 from kairos.fine_tuning.training.trainer import TrainingPlan
-from kairos.orchestration.tasks.trainings import Overrides, state_of
+from kairos.orchestration.tasks.trainings import Overrides, Trainings, state_of
 from kairos.text import Text
 
 routes = APIRouter(prefix="/api/training", tags=["learning"], route_class=JsonRoute)
+
+TrainingsDep = Annotated[Trainings, depends_on(Trainings)]
 
 ReaderDep = Annotated[Member, Depends(needs(Permission.TRAINING_READ))]
 WriterDep = Annotated[Member, Depends(needs(Permission.TRAINING_WRITE))]
@@ -74,7 +77,7 @@ class CurvePoint(BaseModel):
 
 
 class ProgressOut(BaseModel):
-    phase: str | None = None
+    phase: TrainingPhase | None = None
     step: int | None = None
     steps: int | None = None
     loss: float | None = None
@@ -106,45 +109,45 @@ class RunList(BaseModel):
 
 
 @routes.get("/bases", responses=responses(401, 403, 409, 503))
-async def list_bases(services: ServicesDep, member: ReaderDep) -> BaseList:
+async def list_bases(trainings: TrainingsDep, member: ReaderDep) -> BaseList:
     """The models of the catalogue, and whether an adapter can be trained for each."""
     del member
-    found = services.trainings.bases()
+    found = trainings.bases()
     return BaseList(items=[BaseOut(name=b.name, trainable=b.reason is None, reason=b.reason) for b in found])
 
 
 @routes.post("/plan", responses=responses(401, 403, 409, 413, 422, 503))
-async def plan(services: ServicesDep, member: ReaderDep, body: PlanBody) -> PlanOut:
+async def plan(trainings: TrainingsDep, member: ReaderDep, body: PlanBody) -> PlanOut:
     """The data and resources that a run would use now, without starting it."""
-    return _plan(await services.trainings.plan(member.project_id, body.base))
+    return _plan(await trainings.plan(member.project_id, body.base))
 
 
 @routes.post("", status_code=201, responses=responses(401, 403, 404, 409, 413, 422, 503))
-async def start(services: ServicesDep, member: WriterDep, body: RunBody) -> RunOut:
+async def start(trainings: TrainingsDep, member: WriterDep, body: RunBody) -> RunOut:
     """Start a run: train an adapter on the approved rows, evaluate it in the gate, and deploy it if it is better."""
     overrides = Overrides(body.epochs, body.learning_rate, body.rank, body.seed)
-    return _run(await services.trainings.start(member.project_id, member.user_id, body.base, overrides))
+    return _run(await trainings.start(member.project_id, member.user_id, body.base, overrides))
 
 
 @routes.get("", responses=responses(401, 403, 409, 422, 503))
 async def list_runs(
-    services: ServicesDep, member: ReaderDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
+    trainings: TrainingsDep, member: ReaderDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> RunList:
     """The runs, newest first."""
-    runs = [_run(status) for status in await services.trainings.page(member.project_id, limit)]
+    runs = [_run(status) for status in await trainings.page(member.project_id, limit)]
     return RunList(items=[_excerpt(run) for run in runs])
 
 
 @routes.get("/{run_id}", responses=responses(401, 403, 404, 409, 422, 503))
-async def show_run(services: ServicesDep, member: ReaderDep, run_id: UUID) -> RunOut:
+async def show_run(trainings: TrainingsDep, member: ReaderDep, run_id: UUID) -> RunOut:
     """One run, with its progress and loss curve."""
-    return _run(await services.trainings.get(member.project_id, run_id))
+    return _run(await trainings.get(member.project_id, run_id))
 
 
 @routes.post("/{run_id}/cancel", responses=responses(401, 403, 404, 409, 422, 503))
-async def cancel_run(services: ServicesDep, member: WriterDep, run_id: UUID) -> RunOut:
+async def cancel_run(trainings: TrainingsDep, member: WriterDep, run_id: UUID) -> RunOut:
     """Cancel a run. It produces no adapter."""
-    return _run(await services.trainings.cancel(member.project_id, run_id))
+    return _run(await trainings.cancel(member.project_id, run_id))
 
 
 def _plan(plan: TrainingPlan) -> PlanOut:

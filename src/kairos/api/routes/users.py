@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from kairos.api.access.accounts import Accounts
 from kairos.api.access.auth import Body, OperatorDep
 from kairos.api.access.public_address import link_base_for
+from kairos.api.access.tokens import TokenKeys
+from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.services import ServicesDep
-from kairos.db.repositories import people, sessions
+from kairos.db.engine import Database
+from kairos.db.models import AuditAction
+from kairos.db.repositories.access import people, sessions
 from kairos.errors import KairosError, NotFound
 from kairos.tenancy import Scope, UserId
 
 routes = APIRouter(prefix="/api", tags=["operators"], route_class=JsonRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class UserServices:
+    database: Database
+    keys: TokenKeys
+    accounts: Accounts
+
+
+ServicesDep = Annotated[UserServices, depends_on(UserServices)]
 
 
 class LastOperator(KairosError):
@@ -96,7 +112,7 @@ async def change_user(services: ServicesDep, who: OperatorDep, user_id: UUID, bo
             await sessions.revoke_all(session, user_id)
         await people.audit(
             session,
-            "user.changed",
+            AuditAction.USER_CHANGED,
             user_id=who.user_id,
             target=user.email,
             data={"operator": operator, "disabled": disabled},
@@ -125,5 +141,5 @@ async def rotate_signing_key(services: ServicesDep, who: OperatorDep) -> Rotated
     """Create a new signing key for access tokens; existing tokens stay valid until they expire."""
     kid = await services.keys.rotate(services.accounts.access_life_s)
     async with services.database.scope(Scope(user_id=who.user_id, operator=True)) as session:
-        await people.audit(session, "signing_key.rotated", user_id=who.user_id, target=kid)
+        await people.audit(session, AuditAction.SIGNING_KEY_ROTATED, user_id=who.user_id, target=kid)
     return RotatedKey(kid=kid)

@@ -117,13 +117,6 @@ async def rows_of(session: AsyncSession, adapter_id: UUID) -> list[TrainedSample
     return [TrainedSample(*row) for row in await session.execute(statement)]
 
 
-async def trained_on(session: AsyncSession, sample_id: UUID) -> list[AdapterRow]:
-    """The adapters that were trained or evaluated with a row."""
-    saw = select(AdapterSampleRow.adapter_id).where(AdapterSampleRow.sample_id == sample_id)
-    statement = select(AdapterRow).where(AdapterRow.id.in_(saw)).order_by(AdapterRow.id)
-    return list((await session.execute(statement)).scalars())
-
-
 async def trained_prompts(session: AsyncSession, adapter_id: UUID, most: int) -> list[list[dict[str, Any]]]:
     """Up to `most` training prompts of an adapter, as messages; without rows erased since then."""
     statement = (

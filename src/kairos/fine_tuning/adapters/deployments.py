@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 from kairos import redis_keys
-from kairos.background_tasks import end, run_together
+from kairos.background_tasks import end
 from kairos.config import FineTuningSettings
 from kairos.db.engine import Database
 from kairos.db.models import AdapterRow, AdapterState
@@ -92,7 +91,7 @@ class AdapterDeployments:
     async def run(self) -> None:
         """Keep the deployments up to date, as a background task of the daemon until cancelled."""
         try:
-            await run_together(self._poll(), self._listen())
+            await self._pubsub.follow(redis_keys.adapters_channel(), POLL_S, self._refresh_if_possible)
         finally:
             await end(*self._refreshes)
 
@@ -175,16 +174,7 @@ class AdapterDeployments:
         finally:
             self._candidates.pop(row.id, None)
 
-    async def _poll(self) -> None:
-        while True:
-            await self._refresh_if_possible()
-            await asyncio.sleep(POLL_S * random.uniform(0.8, 1.2))
-
-    async def _listen(self) -> None:
-        async for _ in self._pubsub.listen([redis_keys.adapters_channel()]):
-            await self._refresh_if_possible()
-
-    async def _refresh_if_possible(self) -> None:
+    async def _refresh_if_possible(self, _: object = None) -> None:
         try:
             await self.refresh()
         except EngineUnavailable as error:

@@ -14,7 +14,7 @@ from typing import Any
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts
 from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport, Grader, compare, rule
-from kairos.fine_tuning.training.process.job import Example
+from kairos.fine_tuning.training.process.job import Example, TrainingPhase
 from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.catalog.catalog import Model
 
@@ -26,7 +26,7 @@ CALL_S = 180.0
 TRIES = 3
 PAUSES_S = (0.5, 2.0)
 
-OnProgress = Callable[[str, int, int], Awaitable[None]]
+OnProgress = Callable[[TrainingPhase, int, int], Awaitable[None]]
 """Receives the name of the set of prompts, the number done, and the total."""
 
 
@@ -62,8 +62,10 @@ class Gate:
             GatePrompt(name, _messages(system, one.prompt), " / ".join(one.any_of)) for name, one in control.items()
         ]
         kept = held_out[: self._settings.held_out_prompts]
-        first = await compare(kept, of_base, of_candidate, grade, _counting(on_progress, "held-out rows", len(kept)))
-        count = _counting(on_progress, "control prompts", len(prompts))
+        first = await compare(
+            kept, of_base, of_candidate, grade, _counting(on_progress, TrainingPhase.HELD_OUT_ROWS, len(kept))
+        )
+        count = _counting(on_progress, TrainingPhase.CONTROL_PROMPTS, len(prompts))
         second = await compare(prompts, of_base, of_candidate, grade_control, count)
         return rule(first, second, self._settings.margin)
 
@@ -74,7 +76,7 @@ class Gate:
         for number, prompt in enumerate(prompts):
             if len(examples) >= amount:
                 break
-            await on_progress("base answers", len(examples), min(amount, len(prompts)))
+            await on_progress(TrainingPhase.BASE_ANSWERS, len(examples), min(amount, len(prompts)))
             messages = _messages(system, prompt)
             answer = await self._ask(base, messages, REPLAY_TOKENS)
             if answer.finish_reason == "stop" and answer.text.strip():
@@ -105,8 +107,8 @@ def _messages(system: str, prompt: str) -> tuple[Mapping[str, str], ...]:
     return {"role": "system", "content": system}, {"role": "user", "content": prompt}
 
 
-def _counting(on_progress: OnProgress, name: str, amount: int) -> Callable[[int], Awaitable[None]]:
+def _counting(on_progress: OnProgress, phase: TrainingPhase, amount: int) -> Callable[[int], Awaitable[None]]:
     async def count(done: int) -> None:
-        await on_progress(name, done, amount)
+        await on_progress(phase, done, amount)
 
     return count

@@ -13,17 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from kairos.background_tasks import every
 from kairos.config import FineTuningSettings
 from kairos.db.engine import Database, Session
-from kairos.db.models import AdapterRow, AdapterState
-from kairos.db.repositories import adapters, people
+from kairos.db.models import AdapterRow, AdapterState, AuditAction
+from kairos.db.repositories import adapters
+from kairos.db.repositories.access import people
 from kairos.db.repositories.adapters import MeasuredQuality
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
@@ -95,14 +97,16 @@ class Promotions:
 
     async def run(self) -> None:
         """Review the deployed adapters periodically, as a background task of the daemon until cancelled."""
-        while True:
-            await asyncio.sleep(WATCH_S * random.uniform(0.8, 1.2))
-            try:
-                await self.watch()
-            except EngineUnavailable as error:
-                log.warning("cannot review the deployed adapters for now: %s", error)
-            except KairosError as error:
-                log.warning("cannot change the state of a deployed adapter: %s", error)
+        outage = partial(log.warning, "cannot review the deployed adapters for now: %s")
+        await every(WATCH_S, self._watch_or_log, outage, at_once=False)
+
+    async def _watch_or_log(self) -> None:
+        try:
+            await self.watch()
+        except EngineUnavailable:
+            raise
+        except KairosError as error:
+            log.warning("cannot change the state of a deployed adapter: %s", error)
 
     async def rule(self, project_id: ProjectId, adapter_id: UUID, report: GateReport) -> AdapterRow:
         """Apply the gate's decision on a candidate."""
@@ -116,7 +120,9 @@ class Promotions:
             else:
                 state = AdapterState.REFUSED if report.ruling is GateOutcome.REFUSE else AdapterState.NEEDS_APPROVAL
                 await adapters.move(session, row, state, f"the gate: {report.reason}")
-            await _audit(session, row, "adapter.ruled", None, {"ruling": report.ruling, "reason": report.reason})
+            await _audit(
+                session, row, AuditAction.ADAPTER_RULED, None, {"ruling": report.ruling, "reason": report.reason}
+            )
         return await self._propagate(row)
 
     async def promote(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
@@ -131,7 +137,7 @@ class Promotions:
                 await self._deploy(session, row, "a person approved it")
             else:
                 await self._go_live(session, row, "a person promoted it")
-            await _audit(session, row, "adapter.promoted", by, {"state": row.state})
+            await _audit(session, row, AuditAction.ADAPTER_PROMOTED, by, {"state": row.state})
         return await self._propagate(row)
 
     async def refuse(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
@@ -140,7 +146,7 @@ class Promotions:
             row = await _get(session, adapter_id)
             _require_state(row, "to refuse", (AdapterState.NEEDS_APPROVAL, AdapterState.CANDIDATE))
             await adapters.move(session, row, AdapterState.REFUSED, "a person refused it")
-            await _audit(session, row, "adapter.refused", by, {})
+            await _audit(session, row, AuditAction.ADAPTER_REFUSED, by, {})
         return row
 
     async def roll_back(
@@ -161,7 +167,7 @@ class Promotions:
                     remedy="`kairos adapter list` shows the deployed adapters",
                 )
             await self._retire(session, row, why)
-            await _audit(session, row, "adapter.rolled_back", by, {"why": why})
+            await _audit(session, row, AuditAction.ADAPTER_ROLLED_BACK, by, {"why": why})
         return await self._propagate(row)
 
     async def delete(self, project_id: ProjectId, adapter_id: UUID, by: UserId) -> AdapterRow:
@@ -170,7 +176,7 @@ class Promotions:
             row = await _get(session, adapter_id)
             _require_state(row, "to delete", MAY_DELETE)
             await adapters.move(session, row, AdapterState.DELETED, "a person deleted it", report=None)
-            await _audit(session, row, "adapter.deleted", by, {"bytes": row.bytes})
+            await _audit(session, row, AuditAction.ADAPTER_DELETED, by, {"bytes": row.bytes})
         await self._deployments.remove(row)
         await asyncio.to_thread(self._files.delete, StoredAdapter(row.path, row.sha256, row.bytes))
         return row
@@ -209,10 +215,10 @@ class Promotions:
                 return
             if evidence.significantly_worse:
                 await self._retire(session, locked, f"rolled back automatically: {evidence.summary()}")
-                action = "adapter.rolled_back"
+                action = AuditAction.ADAPTER_ROLLED_BACK
             elif locked.state == AdapterState.CANARY and evidence.no_worse(self._settings.margin):
                 await self._go_live(session, locked, f"not worse as a canary: {evidence.summary()}")
-                action = "adapter.promoted"
+                action = AuditAction.ADAPTER_PROMOTED
             else:
                 return
             await _audit(session, locked, action, None, {"why": evidence.summary()})
@@ -268,6 +274,8 @@ def _require_state(row: AdapterRow, action: str, allowed: tuple[AdapterState, ..
         )
 
 
-async def _audit(session: Session, row: AdapterRow, action: str, by: UserId | None, data: Mapping[str, Any]) -> None:
+async def _audit(
+    session: Session, row: AdapterRow, action: AuditAction, by: UserId | None, data: Mapping[str, Any]
+) -> None:
     target = f"{row.base} v{row.version}"
     await people.audit(session, action, user_id=by, project_id=row.project_id, target=target, data=data)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from kairos.db.engine import Database
 from kairos.db.repositories import training
+from kairos.fine_tuning.training.process.job import TrainingPhase
 from kairos.tenancy import ProjectId
 
 CURVE_POINTS = 400
@@ -35,7 +36,7 @@ class RunProgress:
         last = {name: value for name, value in reports[-1].items() if name != "at"}
         await self._write({**last, "curve": thinned(self._curve, CURVE_POINTS)})
 
-    async def count(self, phase: str, done: int, of: int) -> None:
+    async def count(self, phase: TrainingPhase, done: int, of: int) -> None:
         """Store how many prompts are done, at most every `MIN_INTERVAL_S`."""
         if done and done < of and time.monotonic() - self._written_at < MIN_INTERVAL_S:
             return

@@ -29,6 +29,7 @@ from kairos.fine_tuning.adapters.adapters import DiskFull, runs_of, sha256_of
 from kairos.fine_tuning.dataset.split import ApprovedSample, Part, split
 from kairos.fine_tuning.training.process import job as files
 from kairos.fine_tuning.training.process.job import Example, Job, TrainingSettings
+from kairos.installation import command_for
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
 
@@ -318,7 +319,7 @@ def _missing_requirements(base: Model, size: int | None) -> list[str]:
     elif size is None:
         problems.append(f"its weights were not found at {base.weights}")
     if missing := [name for name in LIBRARIES if util.find_spec(name) is None]:
-        problems.append(f"{', '.join(missing)} are not installed; run `make train` in the folder of Kairos")
+        problems.append(f"{', '.join(missing)} are not installed; run {command_for('train')}")
     return problems
 
 

@@ -148,11 +148,6 @@ class ResponseCache:
             lease.ended = True
             self._spawn(self._return_lease(lease))
 
-    async def drop(self, key: CacheKey) -> bool:
-        """Remove an answer that was rejected later. Returns whether there was one. Raises `EngineUnavailable`: try
-        again."""
-        return await self._store.drop(key)
-
     async def drop_decision(self, project_id: ProjectId, decision_id: UUID) -> bool:
         """Remove the answer of this decision. Returns whether there was one. Raises `EngineUnavailable`."""
         return await self._store.drop_decision(project_id, decision_id)
@@ -165,10 +160,6 @@ class ResponseCache:
         """Remove a project that is being erased from all counters. Raises `EngineUnavailable`."""
         self._savings.discard(project_id)
         await self._store.erase(project_id)
-
-    async def epoch(self, project_id: ProjectId) -> int:
-        """Return how often the project's routing has changed. Raises `EngineUnavailable`."""
-        return (await self.stats(project_id)).epoch
 
     async def bump_epoch(self, project_id: ProjectId) -> int:
         """Invalidate the project's answers for `auto`, because routing has changed; those of named models stay. Returns

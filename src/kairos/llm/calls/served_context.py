@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kairos.background_tasks import every
 from kairos.http import HttpClient, HttpError, HttpLimits, joined, server_root
 from kairos.llm.calls.model_traits import MIN_CONTEXT, ModelTraits
 from kairos.llm.catalog.catalog import AdapterHost, Model
@@ -98,9 +98,7 @@ class ContextPoller:
 
     async def run(self) -> None:
         """Poll until cancelled. Runs as a background task of the daemon."""
-        while True:
-            await self.poll()
-            await asyncio.sleep(self._interval_s * random.uniform(0.8, 1.2))
+        await every(self._interval_s, self.poll)
 
     async def poll(self) -> None:
         """Poll every server once, concurrently."""

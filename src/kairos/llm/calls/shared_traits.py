@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from dataclasses import replace
+from functools import partial
 
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.errors import EngineUnavailable
+from kairos.background_tasks import every
 from kairos.llm.calls.model_traits import EXPIRY_S, NO_TRAITS, ModelTraits, Traits
 from kairos.redis_client import redis_errors
 
@@ -47,17 +47,9 @@ class SharedTraits:
 
     async def run(self) -> None:
         """Exchange traits until cancelled. Runs as a background task of the daemon."""
-        while True:
-            try:
-                await self.exchange()
-            except EngineUnavailable as error:
-                log.debug("model traits are not shared: %s", error)
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(self._poll_s * random.uniform(0.8, 1.2)):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
+        await every(
+            self._poll_s, self.exchange, partial(log.debug, "model traits are not shared: %s"), wake=self._woken
+        )
 
     async def exchange(self) -> None:
         """Write pending traits and read the others. Raises `EngineUnavailable`."""

@@ -45,19 +45,6 @@ class FaultKind(StrEnum):
     server."""
 
 
-REFUSALS = frozenset({401, 402, 403, 404})
-OVERLOADED = frozenset({408, 425, 429})
-
-
-def fault_of(status: int | None) -> FaultKind:
-    """Return the kind of fault for an HTTP status; None is a call without a response (refused, reset, timed out)."""
-    if status in REFUSALS:
-        return FaultKind.REFUSED
-    if status is None or status >= 500 or status in OVERLOADED:
-        return FaultKind.INFRASTRUCTURE
-    return FaultKind.OURS
-
-
 @dataclass(slots=True)
 class Breaker:
     """Closed, open until a given time, half-open with at most one probe, or refused."""

@@ -16,11 +16,12 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import run_together
+from kairos.background_tasks import every, run_together
 from kairos.errors import EngineUnavailable
 from kairos.http import CallPhase, HttpError, HttpTimeout, HttpUnreachable
 from kairos.llm.calls.providers import Providers
@@ -69,11 +70,18 @@ class Probes:
 
     async def _watch(self, server: _Server) -> None:
         """Probe one server in a loop of its own, so that a hanging server delays no other."""
-        while True:
-            interval_s = self._pause_s(server)
-            await asyncio.sleep(interval_s * random.uniform(1 - JITTER, 1 + JITTER))
-            if self._is_idle(server, interval_s) and await self._acquire_lock(server, interval_s):
-                await self._probe(server)
+
+        def next_interval_s() -> float:
+            server.interval_s = self._pause_s(server)
+            return server.interval_s
+
+        await every(
+            next_interval_s, partial(self._probe_if_idle, server), jitter=(1 - JITTER, 1 + JITTER), at_once=False
+        )
+
+    async def _probe_if_idle(self, server: _Server) -> None:
+        if self._is_idle(server) and await self._acquire_lock(server):
+            await self._probe(server)
 
     async def _probe(self, server: _Server) -> None:
         for number in range(ERRORS_IN_A_ROW):
@@ -114,19 +122,19 @@ class Probes:
         states = (self._health.snapshot(model.name)[0].state(time.time()) for model in server.models)
         return all(state is not BreakerState.CLOSED for state in states)
 
-    def _is_idle(self, server: _Server, interval_s: float) -> bool:
+    def _is_idle(self, server: _Server) -> bool:
         """Whether the server has had no calls for the interval. Calls make probes unnecessary; an unreachable server is
         always probed."""
         called_at = max(self._health.last_called_at(model.name) for model in server.models)
-        return self._is_unreachable(server) or time.time() - called_at >= interval_s
+        return self._is_unreachable(server) or time.time() - called_at >= server.interval_s
 
-    async def _acquire_lock(self, server: _Server, interval_s: float) -> bool:
+    async def _acquire_lock(self, server: _Server) -> bool:
         """Take the lock for most of the interval, so that no other replica probes within it."""
         try:
             with redis_errors(self._redis):
                 async with asyncio.timeout(LOCK_TIMEOUT_S):
                     key = redis_keys.server_probe(server.digest, self._namespace)
-                    lock_s = interval_s * (1 - JITTER)
+                    lock_s = server.interval_s * (1 - JITTER)
                     return bool(await self._redis.set(key, 1, nx=True, px=max(1, int(lock_s * 1000))))
         except EngineUnavailable:
             return server.model.local  # cloud providers are not probed by every replica
@@ -138,6 +146,8 @@ class _Server:
     def __init__(self, models: list[Model]) -> None:
         self.models = models
         self.model = models[0]
+        self.interval_s = 0.0
+        """The time before the next probe."""
         parts = (self.model.base_url, self.model.api_key or "")
         self.digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -26,7 +25,6 @@ import orjson
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import run_together
 from kairos.errors import EngineUnavailable
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.breaker import Breaker
@@ -141,9 +139,11 @@ class SharedBreakers:
 
     async def run(self) -> None:
         """Exchange changes until cancelled. Runs as a background task of the daemon."""
-        await run_together(self._exchange_forever(), self._listen())
+        await self._pubsub.follow(
+            self._channel, POLL_S, self.exchange, self._on_redis_error, jitter=(0.8, 1), wake=self._wake
+        )
 
-    async def exchange(self) -> None:
+    async def exchange(self, _: object = None) -> None:
         """Write local changes and read those of other replicas. Raises `EngineUnavailable`."""
         with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S), self._exchange_lock:
@@ -157,25 +157,6 @@ class SharedBreakers:
     def _note(self, model: str, change: BreakerChange) -> None:
         if entry := self._entries.get(model):
             entry.add(change)
-            self._wake.set()
-
-    async def _exchange_forever(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self.exchange()
-            except EngineUnavailable as error:
-                self._on_redis_error(error)
-                await asyncio.sleep(POLL_S * random.uniform(0.5, 1))
-                continue
-            try:
-                async with asyncio.timeout(POLL_S * random.uniform(0.8, 1)):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-
-    async def _listen(self) -> None:
-        async for _ in self._pubsub.listen([self._channel]):
             self._wake.set()
 
     def _on_redis_error(self, error: EngineUnavailable) -> None:

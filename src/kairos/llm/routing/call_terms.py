@@ -127,3 +127,17 @@ class Speeds:
             return
         before = self._speeds.get(model, tokens / seconds)
         self._speeds[model] = before + self.WEIGHT * (tokens / seconds - before)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedAnswer:
+    """A completion, its model, and the routing decision."""
+
+    completion: Completion
+    model: str
+    decision_id: UUID
+    cached: bool = False
+    messages: tuple[Mapping[str, Any], ...] = ()
+    """The messages as sent: the longest form that fits the model's context."""
+    limit: AnswerLimit | None = None
+    """The token limit of the answer; None for a cached answer."""

@@ -62,7 +62,7 @@ class Guess:
 
 def merged(kept: Centroid, added: Centroid, most: float = MAX_EXAMPLES) -> Centroid:
     """Merge two centroids. Beyond `most` examples, older ones lose weight (SQL version:
-    `repositories/task_types.py`)."""
+    `repositories/routing/task_types.py`)."""
     keep = min(1.0, max(most - added.count, 0.0) / kept.count) if kept.count else 0.0
     total = array("d", (old * keep + new for old, new in zip(kept.sum, added.sum, strict=True)))
     return Centroid(kept.count * keep + added.count, total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from kairos.llm.routing.scoring import DecisionKind, Exclusion, Score
@@ -156,3 +156,14 @@ class Decision:
 
     def _ordered(self) -> list[ScoredCandidate]:
         return sorted(self._candidates, key=lambda candidate: (candidate is not self._chosen, -candidate.utility))
+
+
+def summary(decision: Decision) -> dict[str, Any]:
+    """Return a decision as event data: the chosen model, the reason, and the scores of the candidates."""
+    return {
+        "chosen": decision.chosen,
+        "kind": decision.kind,
+        "margin": round(decision.margin, 4),
+        "candidates": [{"model": score.model, "utility": round(score.utility, 4)} for score in decision.candidates],
+        "excluded": [{"model": exclusion.model, "reason": exclusion.reason} for exclusion in decision.excluded],
+    }

@@ -65,7 +65,7 @@ LIBRARIES = ("onnxruntime", "tokenizers", "numpy")
 
 
 class EmbedderUnavailable(KairosError):
-    """No text can be embedded here: {reason}. `make setup` installs the embedding model."""
+    """No text can be embedded here: {reason}. `kairos model fetch` installs the embedding model."""
 
     status, code, exit_code = 503, "embedder_unavailable", 3
 

@@ -14,26 +14,34 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from kairos.components import ComponentState, ComponentStatus
 from kairos.db.engine import Database, Session
-from kairos.db.models import DecisionRow
-from kairos.db.repositories import history
-from kairos.db.repositories.statistics import Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.models import DecisionRow, EventKind
+from kairos.db.repositories.routing.statistics import Judgement, QualitySource, TaskTypeStatistics
+from kairos.db.repositories.tasks import history
 from kairos.llm.cache.cached_answer import CachedAnswer
 from kairos.llm.cache.response_cache import Hit, Lease, ResponseCache
 from kairos.llm.cache.response_key import CacheKey, CacheUse, CatalogVersions, cache_key, cache_use, model_version
-from kairos.llm.calls.answer_limits import AnswerLimit, min_room, shortest_messages
+from kairos.llm.calls.answer_limits import min_room, shortest_messages
 from kairos.llm.calls.model_calls import cost_of
 from kairos.llm.calls.prompt_size import prompt_upper_bound
-from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
+from kairos.llm.calls.providers import ChatRequest, ModelCallError, Providers
 from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Catalog, Model
 from kairos.llm.health.health import ModelHealth
-from kairos.llm.routing.call_terms import CallContext, CallResult, CallTimeouts, OnDelta, OnRestart, StreamListener
-from kairos.llm.routing.decision import Decision, Request, canary_bucket_of
+from kairos.llm.routing.call_terms import (
+    CallContext,
+    CallResult,
+    CallTimeouts,
+    OnDelta,
+    OnRestart,
+    RoutedAnswer,
+    StreamListener,
+)
+from kairos.llm.routing.decision import Decision, Request, ScoredCandidate, canary_bucket_of, summary
 from kairos.llm.routing.model_caller import ModelCaller
 from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, UnknownModel, no_candidate_error
-from kairos.llm.routing.scoring import Score
-from kairos.llm.routing.selection import ModelSelector
+from kairos.llm.routing.selection import ModelSelector, ScoreInputs
 from kairos.llm.routing.statistics import RouterWeights, Statistics
 from kairos.llm.routing.task_types import TaskType, TaskTypes, prompt_of, statistics_key
 from kairos.monitoring.performance_tracker import CallOrigin, ModelCall, add_calls
@@ -49,21 +57,7 @@ DEFAULT_ANSWER_TOKENS = 512
 FEW_OBSERVATIONS = 50
 """With fewer measured answers than this, each one is shared immediately (docs/router.md)."""
 
-Emit = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class RoutedAnswer:
-    """A completion, its model, and the routing decision."""
-
-    completion: Completion
-    model: str
-    decision_id: UUID
-    cached: bool = False
-    messages: tuple[Mapping[str, Any], ...] = ()
-    """The messages as sent: the longest form that fits the model's context."""
-    limit: AnswerLimit | None = None
-    """The token limit of the answer; None for a cached answer."""
+Emit = Callable[[EventKind, Mapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +130,9 @@ class LLMRouter:
         if key is not None:
             found = await self.cache.lookup(key, refresh=refresh, wait_s=timeout_s)
             if isinstance(found, Hit):
-                await emit("cache_hit", {"model": found.answer.model, "decision_id": str(found.answer.decision_id)})
+                await emit(
+                    EventKind.CACHE_HIT, {"model": found.answer.model, "decision_id": str(found.answer.decision_id)}
+                )
                 if on_delta is not None and found.answer.text:
                     await on_delta(found.answer.text)
                 return RoutedAnswer(
@@ -167,10 +163,11 @@ class LLMRouter:
     def _choose(self, request: Request) -> Decision:
         """Choose a model. If no context holds the longest allowed answer, a shorter answer is preferred to none and to
         the last resort."""
-        decision = self._selector.choose(request, time.time())
+        decision = self._selector.choose(request, time.time(), self._calculate_model_score)
         if decision.ranked or request.min_context_tokens >= request.context_tokens:
             return decision
-        least = self._selector.choose(replace(request, context_tokens=request.min_context_tokens), time.time())
+        shorter = replace(request, context_tokens=request.min_context_tokens)
+        least = self._selector.choose(shorter, time.time(), self._calculate_model_score)
         kept, other = (least, decision) if least.ranked or decision.chosen is None else (decision, least)
         self._selector.release(other.ticket)
         return kept
@@ -178,8 +175,7 @@ class LLMRouter:
     def reweigh(self, weights: RouterWeights, default_model: str, last_resort: str | None) -> None:
         """Apply these weights and defaults from the next request on."""
         self.default_model = default_model
-        self._selector.weights = weights
-        self._selector.last_resort = last_resort
+        self._selector.reweigh(weights, last_resort)
 
     def require(self, name: str, project_id: Hashable = None) -> Model:
         """Return the model of that name that the project may call. Without a project, only shared models are found.
@@ -205,9 +201,15 @@ class LLMRouter:
         self._update_models()
         self._versions = CatalogVersions(self.catalog)
 
-    def _calculate_model_score(self, model: str, task_type: str, project_id: ProjectId) -> Score | None:
-        """Return the score of a model for a task type, from history, specialties and health; None if unknown."""
-        return self._selector.score(Request(project_id, task_type), model, time.time())
+    def _calculate_model_score(
+        self, model: str, task_type: str, project_id: Hashable, inputs: ScoreInputs | None = None
+    ) -> ScoredCandidate | None:
+        """Return the score of a model for a task type, from history, specialties and health; None if unknown.
+
+        `inputs` are those of a request that is being routed; by default those of a short request made now.
+        """
+        inputs = inputs or self._selector.score_inputs(Request(project_id, task_type), model, time.time())
+        return None if inputs is None else self._selector.calculate_score(inputs)
 
     async def record_quality(
         self, project_id: ProjectId, decision_id: UUID, quality: float | None, source: str
@@ -265,7 +267,7 @@ class LLMRouter:
         }
         self._selector.restore(project_id, known.task_type, known.position, cells)
 
-    def readiness(self) -> Mapping[str, str]:
+    def readiness(self) -> ComponentStatus:
         """Return the state of the shared models as one system component: "away" if none can be called.
 
         Adapters are neither named nor counted: everyone may read this, and adapters belong to a project.
@@ -273,13 +275,14 @@ class LLMRouter:
         now = time.time()
         usable = [model.name for model in self.catalog if not self.health(model.name, now).open]
         if not usable:
-            return {"state": "away", "detail": "no model can be called; see `kairos model list`"}
+            return ComponentStatus(ComponentState.AWAY, "no model can be called; see `kairos model list`")
         if len(usable) < len(self.catalog):
             down = [model.name for model in self.catalog if model.name not in usable]
-            return {"state": "degraded", "detail": f"unavailable now: {', '.join(down)}"}
+            return ComponentStatus(ComponentState.DEGRADED, f"unavailable now: {', '.join(down)}")
         if self.health.redis_unavailable:
-            return {"state": "degraded", "detail": "Redis is unavailable: each replica uses its own circuit breakers"}
-        return {"state": "ok", "detail": f"{len(usable)} in the catalogue"}
+            detail = "Redis is unavailable: each replica uses its own circuit breakers"
+            return ComponentStatus(ComponentState.DEGRADED, detail)
+        return ComponentStatus(ComponentState.OK, f"{len(usable)} in the catalogue")
 
     async def _routed(
         self,
@@ -298,7 +301,7 @@ class LLMRouter:
         decision = self.select_model(wanted)
         await self._save_decision(decision_id, context, task_type, decision)
         _log(decision)
-        await emit("decision", {"decision_id": str(decision_id), **summary(decision)})
+        await emit(EventKind.DECISION, {"decision_id": str(decision_id), **summary(decision)})
         origin = CallOrigin(context.project_id, context.task_id, context.attempt, decision_id, wanted.task_type)
         calls: list[ModelCall] = []
         answered: str | None = None
@@ -436,7 +439,9 @@ class LLMRouter:
                 self._selector.release(decision.ticket)
                 if not isinstance(error, ModelCallError | ModelBeingProbed | ModelWithdrawn):
                     raise
-                await emit("model_failed", {"model": decision.chosen, "code": error.code, "message": str(error)})
+                await emit(
+                    EventKind.MODEL_FAILED, {"model": decision.chosen, "code": error.code, "message": str(error)}
+                )
                 if getattr(error, "partial", "") and not listener.restart():
                     raise  # streamed tokens cannot be retracted
                 decision = self._after_failure(decision, decision.chosen, error, deadline)
@@ -471,17 +476,6 @@ class LLMRouter:
             return True
         known = self._selector.statistics(project_id, opened.task_type, opened.model, time.time())
         return quality is not None and known.n < FEW_OBSERVATIONS
-
-
-def summary(decision: Decision) -> dict[str, Any]:
-    """Return a decision as event data: the chosen model, the reason, and the scores of the candidates."""
-    return {
-        "chosen": decision.chosen,
-        "kind": decision.kind,
-        "margin": round(decision.margin, 4),
-        "candidates": [{"model": score.model, "utility": round(score.utility, 4)} for score in decision.candidates],
-        "excluded": [{"model": exclusion.model, "reason": exclusion.reason} for exclusion in decision.excluded],
-    }
 
 
 def _log(decision: Decision) -> None:

@@ -67,7 +67,6 @@ class Reason(StrEnum):
     NOT_NAMED = "not_named"
     CANARY = "canary"
     """A canary whose share does not include this request."""
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ The caller supplies the time, so that a recorded table can be replayed through t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple
@@ -23,7 +23,6 @@ from kairos.llm.routing.scoring import (
     DecisionKind,
     Exclusion,
     Reason,
-    Score,
     cost_scale,
     cost_term,
     expectation,
@@ -50,6 +49,23 @@ class _Pending(NamedTuple):
     expires_at: float
 
 
+class ScoreInputs(NamedTuple):
+    """The values from which the score of one candidate is calculated."""
+
+    entry: CandidateModel
+    cell: Statistics
+    model_prior: ModelPrior
+    row: ExperienceRow
+    cost: float
+    scale: tuple[float, float]
+    output_tokens: float
+    availability: Availability
+
+
+CalculateScore = Callable[[str, str, Hashable, ScoreInputs], ScoredCandidate | None]
+"""Returns the score of a model (first its name) for a task type and project; None if it must not be called."""
+
+
 class ModelSelector:
     """Chooses a model for a request. One instance per process; every call returns within microseconds."""
 
@@ -70,15 +86,16 @@ class ModelSelector:
         self._loaded: dict[str, str] = {}
         self._candidate_sets = CandidateSets(models)
 
-    def select(self, request: Request, now: float) -> Decision:
-        """Choose the best candidate.
+    def select(self, request: Request, now: float, calculate: CalculateScore | None = None) -> Decision:
+        """Choose the candidate with the highest score. `calculate` replaces `calculate_score`.
 
         Choices are stable: a session keeps its model until it fails, and an incumbent is kept until another model beats
         it by more than the margin. Deterministic: the same statistics give the same choice.
         """
         if self._pending:
             self.expire(now)
-        candidates, excluded = self._score_candidates(request, now)
+        eligible, excluded = self._eligible(request, now)
+        candidates = self._score_all(request, eligible, calculate)
         if not candidates:
             return self._without_candidates(request, excluded, now)
         row = self._experience.project(request.project_id).rows[request.task_type]
@@ -91,20 +108,20 @@ class ModelSelector:
             row.incumbent = chosen.name
         return Decision(request, now, chosen, kind, candidates, excluded, self._count_pending(chosen, now))
 
-    def choose(self, request: Request, now: float) -> Decision:
+    def choose(self, request: Request, now: float, calculate: CalculateScore | None = None) -> Decision:
         """Choose the best candidate that is not in `avoid`, or else the best of all. A requested model is never
         avoided."""
         if request.avoid and request.model is None:
-            decision = self.select(replace(request, exclude=request.exclude | request.avoid), now)
+            decision = self.select(replace(request, exclude=request.exclude | request.avoid), now, calculate)
             if decision.candidates:
                 decision.request = request  # after a failure, an avoided model may be chosen
                 return decision
-        return self.select(request, now)
+        return self.select(request, now, calculate)
 
-    def score(self, request: Request, model: str, now: float) -> Score | None:
-        """Return the score of one model; None if it is not a candidate for the request."""
-        candidates, _ = self._score_candidates(request, now)
-        return next((candidate.score() for candidate in candidates if candidate.name == model), None)
+    def score_inputs(self, request: Request, model: str, now: float) -> ScoreInputs | None:
+        """Return the inputs of one model's score; None if it is not a candidate for the request."""
+        eligible, _ = self._eligible(request, now)
+        return next((inputs for inputs in eligible if inputs.entry.name == model), None)
 
     def observe(self, seen: Observation, ticket: int | None = None) -> Sample | None:
         """Record a call and stop counting its decision as pending. Quality None records only speed and cost."""
@@ -140,9 +157,10 @@ class ModelSelector:
         they return."""
         self._candidate_sets = CandidateSets(models)
 
-    def reweigh(self, weights: RouterWeights) -> None:
-        """Apply new weights from the next decision on."""
+    def reweigh(self, weights: RouterWeights, last_resort: str | None) -> None:
+        """Apply new weights and a new last resort from the next decision on."""
         self.weights = self._experience.weights = weights
+        self.last_resort = last_resort
 
     def loaded(self, runner: str, model: str) -> None:
         """Record which model is loaded in a runner. The others that share the runner would have to be loaded."""
@@ -156,8 +174,17 @@ class ModelSelector:
         """Load shared statistics: see `Experience.restore`."""
         self._experience.restore(project_id, task_type, position, rows)
 
-    def _score_candidates(self, request: Request, now: float) -> tuple[list[ScoredCandidate], list[Exclusion]]:
-        """Return the candidates with all score terms, and the exclusions, in catalogue order. Models of other projects
+    def _score_all(
+        self, request: Request, eligible: list[ScoreInputs], calculate: CalculateScore | None
+    ) -> list[ScoredCandidate]:
+        if calculate is None:
+            return [self.calculate_score(inputs) for inputs in eligible]
+        task_type, project_id = request.task_type, request.project_id
+        scores = [calculate(inputs.entry.name, task_type, project_id, inputs) for inputs in eligible]
+        return [score for score in scores if score is not None]
+
+    def _eligible(self, request: Request, now: float) -> tuple[list[ScoreInputs], list[Exclusion]]:
+        """Return the inputs of the candidates' scores, and the exclusions, in catalogue order. Models of other projects
         are in neither."""
         entries, has_canaries = self._candidate_sets.of(request.project_id)
         constrained = request.constrained or has_canaries
@@ -174,7 +201,7 @@ class ModelSelector:
         ]
         scale = cost_scale(costs)
         health = self._health
-        candidates: list[ScoredCandidate] = []
+        eligible: list[ScoreInputs] = []
         excluded: list[Exclusion] = []
         for entry, cell, cost in zip(entries, cells, costs, strict=True):
             availability = HEALTHY if health is None else health(entry.name, now)
@@ -183,23 +210,13 @@ class ModelSelector:
                 if exclusion is not None:
                     excluded.append(exclusion)
                     continue
-            tokens = cell.output_tokens or typical
-            candidates.append(
-                self._candidate(entry, cell, project.models[entry.name], row, cost, scale, tokens, availability)
-            )
-        return candidates, excluded
+            tokens, prior = cell.output_tokens or typical, project.models[entry.name]
+            eligible.append(_NEW(ScoreInputs, (entry, cell, prior, row, cost, scale, tokens, availability)))
+        return eligible, excluded
 
-    def _candidate(
-        self,
-        entry: CandidateModel,
-        cell: Statistics,
-        model_prior: ModelPrior,
-        row: ExperienceRow,
-        cost: float,
-        scale: tuple[float, float],
-        output_tokens: float,
-        availability: Availability,
-    ) -> ScoredCandidate:
+    def calculate_score(self, inputs: ScoreInputs) -> ScoredCandidate:
+        """Return the score of a candidate, from its statistics, price, expected latency and health."""
+        entry, cell, model_prior, row, cost, scale, output_tokens, availability = inputs
         w, name = self.weights, entry.name
         own, own_weighted = row.evidence.get(name, NO_EVIDENCE)
         prior = prior_quality(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from kairos.background_tasks import end
 from kairos.db.engine import Database, ProjectGone
-from kairos.db.repositories import task_types
+from kairos.db.repositories.routing import task_types
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.llm.routing.centroids import MAX_EXAMPLES, MAX_TYPES, Centroid, ProjectCentroids, merged_all
 from kairos.llm.routing.embedder import CHARACTERS_PER_TOKEN, EMBEDDING_MODEL, Embedder

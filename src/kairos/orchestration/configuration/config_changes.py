@@ -11,9 +11,11 @@ from kairos import config_reference
 from kairos.config import ApplyMode, InvalidConfig, Settings
 from kairos.config_reference import nearest, shown, value_of
 from kairos.db.engine import Database, Duplicate, Session
-from kairos.db.models import ProjectRow
-from kairos.db.repositories import configuration, people, projects
+from kairos.db.models import AuditAction, ProjectRow
+from kairos.db.repositories import configuration
+from kairos.db.repositories.access import people
 from kairos.db.repositories.configuration import Version
+from kairos.db.repositories.projects import projects
 from kairos.errors import InvalidInput, KairosError, NotFound
 from kairos.orchestration.configuration import plugin_rules
 from kairos.orchestration.configuration.configuration import Configuration
@@ -207,7 +209,7 @@ class ConfigChanges:
         await configuration.add(session, None, version, author.user_id)
         await people.audit(
             session,
-            "config.changed",
+            AuditAction.CONFIG_CHANGED,
             user_id=author.user_id,
             target=f"version {version.number}",
             data={"changes": differences, "why": request.why},
@@ -267,7 +269,7 @@ async def write_project(
         await configuration.add(session, scope.project_id, version, scope.user_id)
     await people.audit(
         session,
-        "project.changed",
+        AuditAction.PROJECT_CHANGED,
         user_id=scope.user_id,
         project_id=scope.project_id,
         data={"changes": {**renamed, **differences}, "why": why},

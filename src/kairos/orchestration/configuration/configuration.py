@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from kairos import config_reference, redis_keys
-from kairos.background_tasks import run_together
 from kairos.config import ApplyMode, Settings, with_overrides
 from kairos.db.engine import Database
 from kairos.db.repositories import configuration
@@ -74,7 +72,9 @@ class Configuration:
 
     async def run(self) -> None:
         """Apply new versions until cancelled."""
-        await run_together(self._poll(), self._listen())
+        await self._pubsub.follow(
+            redis_keys.config_channel(), POLL_S, self._refresh_and_report, _log_outage, jitter=(0.8, 1), at_once=False
+        )
 
     async def refresh(self) -> bool:
         """Apply a newer version if there is one. Returns True if there was. Raises `EngineUnavailable`."""
@@ -94,7 +94,10 @@ class Configuration:
         """
         with suppress(EngineUnavailable):
             await self._pubsub.publish(redis_keys.config_channel(), b"")
-        await self._refresh_if_possible()
+        try:
+            await self._refresh_and_report()
+        except EngineUnavailable as error:
+            _log_outage(error)
 
     def wanted(self, overrides: Mapping[str, Any]) -> Settings:
         """File and environment with these overrides. Raises `InvalidConfig` and the errors of the check."""
@@ -120,21 +123,13 @@ class Configuration:
         value_of, now = config_reference.value_of, self.live.now
         return [name for name in config_reference.by_name() if value_of(wanted, name) != value_of(now, name)]
 
-    async def _poll(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_S * random.uniform(0.8, 1))
-            await self._refresh_if_possible()
+    async def _refresh_and_report(self, _: object = None) -> None:
+        if await self.refresh() and self.report:
+            await self.report()
 
-    async def _listen(self) -> None:
-        async for _ in self._pubsub.listen([redis_keys.config_channel()]):
-            await self._refresh_if_possible()
 
-    async def _refresh_if_possible(self) -> None:
-        try:
-            if await self.refresh() and self.report:
-                await self.report()
-        except EngineUnavailable as error:
-            log.warning("the configuration could not be refreshed: %s", error)
+def _log_outage(error: EngineUnavailable) -> None:
+    log.warning("the configuration could not be refreshed: %s", error)
 
 
 def _is_live(name: str) -> bool:

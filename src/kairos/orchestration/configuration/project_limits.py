@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from kairos.config import QueueSettings
 from kairos.db.engine import Database
-from kairos.db.repositories import projects
+from kairos.db.repositories.projects import projects
 from kairos.errors import EngineUnavailable
 from kairos.lanes import Lane
 from kairos.orchestration.queue.queue import FairQueue

@@ -14,7 +14,7 @@ from itertools import islice
 from uuid import UUID
 
 from kairos.db.engine import Database, Session
-from kairos.db.repositories import dataset_imports
+from kairos.db.repositories.dataset import dataset_imports
 from kairos.errors import KairosError
 from kairos.fine_tuning.dataset.dataset import fingerprint, secrets_of
 from kairos.fine_tuning.dataset.formats import detection

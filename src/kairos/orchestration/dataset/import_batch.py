@@ -9,9 +9,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from kairos.db.models import SampleRow, SampleState
+from kairos.db.models import SampleRow, SampleSource, SampleState
 from kairos.fine_tuning.dataset.formats.row import Imported
-from kairos.orchestration.dataset.samples import SampleSource
 from kairos.tenancy import ProjectId, UserId, new_id
 
 Values = dict[str, Any]

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from uuid import UUID
 
 from kairos.db.engine import Session
-from kairos.db.models import SampleRow
-from kairos.db.repositories import dataset
+from kairos.db.models import SampleRow, SampleSource
+from kairos.db.repositories.dataset import dataset
 from kairos.fine_tuning.dataset.dataset import fingerprint, secrets_of
-
-
-class SampleSource(StrEnum):
-    """Where a sample comes from."""
-
-    GUARDIAN = "guardian"
-    FAILURE = "failure"
-    PERSON = "person"
-    IMPORT = "import"
 
 
 async def record(session: Session, row: SampleRow, source: SampleSource) -> UUID:

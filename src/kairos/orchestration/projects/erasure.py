@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
+from functools import partial
 
+from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.repositories import erasure, people, projects, sweep
+from kairos.db.models import AuditAction
+from kairos.db.repositories.access import people
+from kairos.db.repositories.projects import erasure, projects
+from kairos.db.repositories.workers import sweep
 from kairos.errors import EngineUnavailable
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.lanes import Lane
@@ -59,12 +63,11 @@ class Erasure:
 
     async def run(self) -> None:
         """Erase deleted projects periodically until cancelled."""
-        while True:
-            try:
-                await self.erase_all()
-            except EngineUnavailable as error:
-                log.warning("the erasure of deleted projects is postponed: %s", error)
-            await asyncio.sleep(self._settings.queue.sweep_s * random.uniform(0.8, 1.2))
+        await every(
+            lambda: self._settings.queue.sweep_s,
+            self.erase_all,
+            partial(log.warning, "the erasure of deleted projects is postponed: %s"),
+        )
 
     async def erase_all(self) -> int:
         """Erase every deleted project. Returns their number; 0 if another replica holds the lock."""
@@ -147,6 +150,6 @@ class Erasure:
         async with self._database.scope(Scope(project_id)) as session:
             if not await projects.erase(session, project_id):
                 return False
-            await people.audit(session, "project.erased", target=str(project_id), data={"deleted": counts})
+            await people.audit(session, AuditAction.PROJECT_ERASED, target=str(project_id), data={"deleted": counts})
         log.info("project %s is erased: %s", project_id, counts)
         return True

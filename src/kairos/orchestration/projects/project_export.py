@@ -23,7 +23,7 @@ import orjson
 from kairos import __version__
 from kairos.background_tasks import end
 from kairos.db.engine import Database, Session
-from kairos.db.repositories import export
+from kairos.db.repositories.projects import export
 from kairos.errors import KairosError
 from kairos.tenancy import ProjectId, Scope
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from collections.abc import Callable
+from functools import partial
 
+from kairos.background_tasks import every
 from kairos.db.engine import Database
-from kairos.db.repositories import replicas
-from kairos.db.repositories.replicas import DaemonStatus
+from kairos.db.repositories.queue import replicas
+from kairos.db.repositories.queue.replicas import DaemonStatus
 from kairos.errors import EngineUnavailable
 from kairos.tenancy import NOBODY
 
@@ -28,12 +28,7 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Send heartbeats until cancelled. The daemon calls `leave` afterwards."""
-        while True:
-            try:
-                await self.beat()
-            except EngineUnavailable as error:
-                log.warning("heartbeat failed: %s", error)
-            await asyncio.sleep(EVERY_S * random.uniform(0.8, 1.2))
+        await every(EVERY_S, self.beat, partial(log.warning, "heartbeat failed: %s"))
 
     async def beat(self) -> None:
         """Write the status once. Raises `EngineUnavailable`."""

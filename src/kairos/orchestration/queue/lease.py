@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 
+from kairos.background_tasks import NO_JITTER, every
 from kairos.db.engine import Database
-from kairos.db.repositories import tasks
-from kairos.errors import EngineUnavailable
+from kairos.db.repositories.tasks import tasks
 from kairos.orchestration.queue.claim import Claim
 from kairos.tenancy import ProjectId, TaskId
 
@@ -87,13 +88,11 @@ class Leases:
 
     async def renew_forever(self) -> None:
         """Renew periodically until cancelled."""
-        while True:
-            await asyncio.sleep(self.lease.total_seconds() / RENEWALS_PER_LEASE)
-            try:
-                await self.renew()
-            except EngineUnavailable as error:
-                # No other worker can take the tasks over: the sweeper counts leases from PostgreSQL's start.
-                log.warning("leases not renewed: %s", error)
+        # During an outage no other worker can take the tasks over: the sweeper counts leases from PostgreSQL's start.
+        outage = partial(log.warning, "leases not renewed: %s")
+        await every(
+            self.lease.total_seconds() / RENEWALS_PER_LEASE, self.renew, outage, jitter=NO_JITTER, at_once=False
+        )
 
     async def renew(self) -> None:
         """Renew all leases once, and stop runs whose lease is lost or whose cancel was requested."""

@@ -213,8 +213,6 @@ function operations.cap(p, value) setting(cap, p, value) end
 
 function operations.weight(p, value) setting(weight, p, value) end
 
-operations.poke = wake
-
 -- delete all keys of a project that is erased
 function operations.forget(p)
   call('UNLINK', WAIT .. p, RUN .. p, LATER .. p, ORDER .. p)

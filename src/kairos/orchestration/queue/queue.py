@@ -152,10 +152,6 @@ class FairQueue:
             raise ValueError(f"a weight must be a finite number, not {weight}")
         await self._call(lane, "weight", str(project_id), weight)
 
-    async def poke(self, lane: Lane, project_id: ProjectId) -> None:
-        """Add the project to the projects in turn, if it has tasks that may run."""
-        await self._call(lane, "poke", str(project_id))
-
     async def delete_project(self, lane: Lane, project_id: ProjectId) -> None:
         """Delete all data of an erased project from the lane."""
         await self._call(lane, "forget", str(project_id))

@@ -18,8 +18,9 @@ from kairos.agents.judge import Judge, JudgingStatus
 from kairos.agents.registry import AgentRegistry, UnknownAgent
 from kairos.config import GuardianSettings, QueueSettings
 from kairos.db.engine import Database, ProjectGone, Session
-from kairos.db.models import SampleRow, TaskState, VerdictRow
-from kairos.db.repositories import history, statistics, tasks
+from kairos.db.models import EventKind, SampleRow, SampleSource, TaskState, VerdictRow
+from kairos.db.repositories.routing import statistics
+from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
 from kairos.llm.calls.answer_limits import PromptTooLong
@@ -27,7 +28,7 @@ from kairos.llm.calls.prompt_cut import ModelPromptCut
 from kairos.llm.routing.llm_router import LLMRouter, MeasuredAnswer
 from kairos.llm.routing.routing_errors import NoSuitableModel
 from kairos.logs import reason_for_callers
-from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.dataset.samples import record
 from kairos.orchestration.queue.claim import Claim, JudgedDraft, Outcome, as_uuid, sample_prompt
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.lease import Leases, RunningClaim, StopReason
@@ -168,7 +169,7 @@ class AgentCoordinator:
         """Draft and judge, then draft again with the findings, up to the guardian's number of tries."""
         claim, drafts, journal = attempt.claim, attempt.drafts, attempt.journal
         for number in range(1, self._guardian_settings.tries + 1):
-            await journal.emit("drafting", {"agent": agent.name, "draft": number})
+            await journal.emit(EventKind.DRAFTING, {"agent": agent.name, "draft": number})
             async with self._streams.open(claim, number) as stream:
                 context = _attempt_context(drafts, _left_s(limit), stream, journal)
                 draft = _storable(await agent.perform(claim.task, context, journal.emit))
@@ -180,7 +181,8 @@ class AgentCoordinator:
             drafts.append(JudgedDraft(draft, verdict))
             await self._measure(attempt, draft, verdict)
             last = verdict.approved or number == self._guardian_settings.tries
-            await journal.emit("verdict" if last else "attempt_rejected", {"draft": number, **_verdict_data(verdict)})
+            kind = EventKind.VERDICT if last else EventKind.ATTEMPT_REJECTED
+            await journal.emit(kind, {"draft": number, **_verdict_data(verdict)})
             if verdict.approved:
                 return
             if not last:  # the next draft's choice of a model depends on it
@@ -400,7 +402,9 @@ async def _write_end(session: Session, claim: Claim, outcome: Outcome) -> None:
         data["error"] = dict(outcome.error)
     if outcome.retry_in_s is not None:
         data["retry_in_s"] = round(outcome.retry_in_s, 1)
-    await history.add_event(session, claim.project_id, claim.task_id, claim.task.attempt, outcome.state, data)
+    await history.add_event(
+        session, claim.project_id, claim.task_id, claim.task.attempt, EventKind(outcome.state), data
+    )
 
 
 def _verdict_row(claim: Claim, number: int, judged: JudgedDraft) -> VerdictRow:

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from kairos.background_tasks import end
 from kairos.db.engine import Database, ProjectGone, Session
-from kairos.db.repositories import history, tasks
+from kairos.db.models import EventKind
+from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.orchestration.queue.claim import Claim
 from kairos.orchestration.queue.event_notices import EventNotices
@@ -81,7 +82,7 @@ class AttemptJournal:
         """Add a record. It is stored even if the lease is lost, like the cost of a call."""
         self._add(_Entry(write, fenced=False))
 
-    async def emit(self, kind: str, data: Mapping[str, Any]) -> None:
+    async def emit(self, kind: EventKind, data: Mapping[str, Any]) -> None:
         """Add a task event. Raises `LeaseLost` once the loss was noticed."""
         if self._lost:
             raise LeaseLost(id=self._claim.task_id)
@@ -142,6 +143,8 @@ class AttemptJournal:
                 await self.flush()
             except EngineUnavailable as error:
                 log.warning("events of task %s are stored later: %s", self._claim.task_id, error)
+            except ProjectGone:  # logged at the end of the attempt
+                return
             except Exception:
                 log.exception("events of task %s cannot be stored before its result", self._claim.task_id)
                 return

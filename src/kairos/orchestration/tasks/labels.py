@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kairos.db.engine import Database, Session
-from kairos.db.models import LabelRow, SampleRow, TaskRow, TaskState, VerdictRow
-from kairos.db.repositories import dataset, history, labels, tasks
+from kairos.db.models import EventKind, LabelRow, SampleRow, SampleSource, TaskRow, TaskState, VerdictRow
+from kairos.db.repositories.dataset import dataset
+from kairos.db.repositories.tasks import history, labels, tasks
 from kairos.errors import Conflict, EngineUnavailable, InvalidInput, NotFound
 from kairos.fine_tuning.dataset.dataset import secrets_of
 from kairos.lanes import Lane
 from kairos.llm.routing.llm_router import LLMRouter
-from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.dataset.samples import record
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.tenancy import ProjectId, TaskId, UserId, new_id
 
@@ -75,7 +76,7 @@ class Labels:
                 ),
             )
             data = {"label": new.label, "by": str(user_id)}
-            await history.add_event(session, project_id, task_id, row.attempts, "labelled", data)
+            await history.add_event(session, project_id, task_id, row.attempts, EventKind.LABELLED, data)
         self._notices.notify(project_id)
         await self._record_quality(project_id, row, new.label)
 

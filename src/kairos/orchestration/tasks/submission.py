@@ -8,8 +8,9 @@ from uuid import UUID
 
 from kairos.config import QueueSettings
 from kairos.db.engine import Database, Session
-from kairos.db.models import TaskRow, TaskState
-from kairos.db.repositories import history, projects, tasks
+from kairos.db.models import EventKind, TaskRow, TaskState
+from kairos.db.repositories.projects import projects
+from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
@@ -55,7 +56,9 @@ class Submissions:
             row = await tasks.add(session, self._row(project_id, user_id, new, task_id or new_id()))
             if row is None:
                 return await self._same_again(session, new), False
-            await history.add_event(session, project_id, row.id, 0, "queued", {"agent": row.agent, "lane": row.lane})
+            await history.add_event(
+                session, project_id, row.id, 0, EventKind.QUEUED, {"agent": row.agent, "lane": row.lane}
+            )
         self._notices.notify(project_id)
         await self._enqueue(row, status)
         return row, True
@@ -66,7 +69,7 @@ class Submissions:
             row = await tasks.request_cancel(session, task_id)
             if row is None:
                 raise await _not_possible(session, task_id, "Cancelling")
-            kind = "cancelled" if row.state == TaskState.CANCELLED else "cancel_requested"
+            kind = EventKind.CANCELLED if row.state == TaskState.CANCELLED else EventKind.CANCEL_REQUESTED
             await history.add_event(session, project_id, row.id, row.attempts, kind, {})
         self._notices.notify(project_id)
         await self._notify_worker(row)
@@ -79,7 +82,7 @@ class Submissions:
             row = await tasks.retry(session, task_id)
             if row is None:
                 raise await _not_possible(session, task_id, "Retrying")
-            await history.add_event(session, project_id, row.id, row.attempts, "queued", {"retry": "by hand"})
+            await history.add_event(session, project_id, row.id, row.attempts, EventKind.QUEUED, {"retry": "by hand"})
         self._notices.notify(project_id)
         await self._enqueue(row, status)
         return row

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from kairos.agents.training import TrainingAgent, approved_rows
+from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.models import RunState, TaskState, TrainingRunRow
-from kairos.db.repositories import people, training
+from kairos.db.models import AuditAction, RunState, TaskState, TrainingRunRow
+from kairos.db.repositories import training
+from kairos.db.repositories.access import people
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
 from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingPlan, TrainingSettings
 from kairos.lanes import Lane
@@ -102,7 +104,7 @@ class Trainings:
             )
             session.add(run)
             await people.audit(
-                session, "training.started", user_id=user_id, project_id=project_id, target=base.name,
+                session, AuditAction.TRAINING_STARTED, user_id=user_id, project_id=project_id, target=base.name,
                 data={"run": str(run.id), "rows": plan.training},
             )  # fmt: skip
         await self._submissions.submit(project_id, user_id, self._task(run), run.task_id)
@@ -132,15 +134,14 @@ class Trainings:
         rows, hours = self._settings.trigger_rows or None, self._settings.trigger_hours
         if rows is None and not hours:
             await asyncio.Event().wait()
-        every = timedelta(hours=hours) if hours else None
-        while True:
-            try:
-                async with self._database.system() as connection:
-                    for project_id in await training.due(connection, rows, every):
-                        await self._trigger(project_id)
-            except EngineUnavailable as error:
-                log.warning("training triggers are not checked: %s", error)
-            await asyncio.sleep(TRIGGER_S * random.uniform(0.8, 1.2))
+        age = timedelta(hours=hours) if hours else None
+        trigger = partial(self._trigger_due, rows, age)
+        await every(TRIGGER_S, trigger, partial(log.warning, "training triggers are not checked: %s"))
+
+    async def _trigger_due(self, rows: int | None, age: timedelta | None) -> None:
+        async with self._database.system() as connection:
+            for project_id in await training.due(connection, rows, age):
+                await self._trigger(project_id)
 
     async def _trigger(self, project_id: ProjectId) -> None:
         try:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
+from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database, SystemConnection
-from kairos.db.models import TaskState
-from kairos.db.repositories import history, metrics, sweep, tasks
-from kairos.errors import EngineUnavailable
+from kairos.db.models import EventKind, SampleSource, TaskState
+from kairos.db.repositories.monitoring import metrics
+from kairos.db.repositories.tasks import history, tasks
+from kairos.db.repositories.workers import sweep
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.project_limits import ProjectLimits
-from kairos.orchestration.dataset.samples import SampleSource, record
+from kairos.orchestration.dataset.samples import record
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.queue import FairQueue, QueueEntry
 from kairos.orchestration.tasks.submission import as_order
@@ -68,15 +69,12 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep periodically until cancelled."""
-        while True:
-            try:
-                await self.sweep()
-            except EngineUnavailable as error:
-                log.warning("the sweep failed: %s", error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.queue.sweep_s * random.uniform(0.8, 1.2)):
-                    await self._asked.wait()
-            self._asked.clear()
+        await every(
+            lambda: self._settings.queue.sweep_s,
+            self.sweep,
+            partial(log.warning, "the sweep failed: %s"),
+            wake=self._asked,
+        )
 
     async def sweep(self) -> None:
         """Sweep once. Does nothing if another replica holds the lock."""
@@ -113,7 +111,7 @@ class Sweeper:
                 if row is None:
                     continue
                 data = {"error": LEASE_EXPIRED}
-                await history.add_event(session, found.project_id, row.id, row.attempts, row.state, data)
+                await history.add_event(session, found.project_id, row.id, row.attempts, EventKind(row.state), data)
                 if row.state == TaskState.DEAD:
                     await record(session, history.unanswered(row, LEASE_EXPIRED["message"]), SampleSource.FAILURE)
             self._notices.notify(found.project_id)

@@ -13,8 +13,9 @@ from kairos import redis_keys
 from kairos.background_tasks import end, keep_running
 from kairos.config import Settings
 from kairos.db.engine import Database
-from kairos.db.models import TaskState
-from kairos.db.repositories import history, people, tasks
+from kairos.db.models import EventKind, TaskState
+from kairos.db.repositories.access import people
+from kairos.db.repositories.tasks import history, tasks
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import Claim, Outcome, claim_of
@@ -162,7 +163,7 @@ class Worker:
             if row is None:
                 return None
             data = {"owner": self.name, "epoch": row.epoch}
-            await history.add_event(session, taken.project_id, row.id, row.attempts, "running", data)
+            await history.add_event(session, taken.project_id, row.id, row.attempts, EventKind.RUNNING, data)
             project = await people.project(session, taken.project_id)
         self._notices.notify(taken.project_id)
         return claim_of(row, project.settings if project else {})

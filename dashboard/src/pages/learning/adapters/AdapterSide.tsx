@@ -2,6 +2,7 @@ import { Link } from "@tanstack/react-router";
 import { Download } from "lucide-react";
 import { useState } from "react";
 import type { AdapterDetail, LineageRow } from "../../../api/learning";
+import { api } from "../../../api/client";
 import { download } from "../../../api/download";
 import { Button } from "../../../components/Button";
 import { ErrorState } from "../../../components/ErrorState";
@@ -55,7 +56,10 @@ export function AdapterFacts({ adapter }: { adapter: AdapterDetail }) {
 function DownloadFile({ adapter }: { adapter: AdapterDetail }) {
   const t = useT();
   const { busy, problem, submit } = useSubmit(() =>
-    download(`/api/adapters/${encodeURIComponent(adapter.id)}/gguf`, `${adapter.name}.gguf`),
+    download(
+      api.GET("/api/adapters/{adapter_id}/gguf", { params: { path: { adapter_id: adapter.id } }, parseAs: "blob" }),
+      `${adapter.name}.gguf`,
+    ),
   );
   if (adapter.state === "deleted") return null;
   return (

@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useMemo } from "react";
-import type { SampleOut } from "../../../api/contract";
+import type { SampleOut } from "../../../api/types";
 import { useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";
 import { EmptyState } from "../../../components/EmptyState";

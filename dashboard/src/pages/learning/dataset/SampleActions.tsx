@@ -3,7 +3,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { Check, Lock, Pencil, Trash2, X } from "lucide-react";
 import { useState, type ReactNode } from "react";
 import { api, ok } from "../../../api/client";
-import type { SampleDetail, SampleOut, SampleState } from "../../../api/contract";
+import type { SampleDetail, SampleOut, SampleState } from "../../../api/types";
 import { toProblem } from "../../../api/problem";
 import { useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";

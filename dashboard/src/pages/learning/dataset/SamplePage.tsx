@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import type { SampleDetail } from "../../../api/contract";
+import type { SampleDetail } from "../../../api/types";
 import { toProblem } from "../../../api/problem";
 import { ErrorState } from "../../../components/ErrorState";
 import { Fact, Panel } from "../../../components/Panel";

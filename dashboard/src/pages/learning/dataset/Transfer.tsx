@@ -1,6 +1,7 @@
 import { Download, Upload } from "lucide-react";
 import { useState } from "react";
-import type { SampleState } from "../../../api/contract";
+import type { SampleState } from "../../../api/types";
+import { api } from "../../../api/client";
 import { download } from "../../../api/download";
 import { useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";
@@ -42,7 +43,8 @@ function ExportDialog({ onClose }: { onClose: () => void }) {
   const t = useT();
   const [state, setState] = useState<SampleState>("approved");
   const { busy, problem, submit } = useSubmit(async () => {
-    await download("/api/dataset/export", `dataset-${state}.jsonl`, { query: { state } });
+    const rows = api.GET("/api/dataset/export", { params: { query: { state } }, parseAs: "blob" });
+    await download(rows, `dataset-${state}.jsonl`);
     onClose();
   });
   return (

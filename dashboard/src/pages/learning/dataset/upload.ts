@@ -1,5 +1,5 @@
-import { call } from "../../../api/client";
-import type { Imported } from "../../../api/contract";
+import { api, ok } from "../../../api/client";
+import type { ImportedOut } from "../../../api/types";
 import { Problem, UNREACHABLE } from "../../../api/problem";
 import { Splitter, type FileRecord } from "./records";
 
@@ -11,7 +11,7 @@ const CHUNK_BYTES = 1024 * 1024;
 const TRIES = 6;
 const LONGEST_WAIT_MS = 8000;
 
-export type Report = Imported;
+export type Report = ImportedOut;
 
 export interface Uploading {
   approve: boolean;
@@ -90,10 +90,11 @@ async function sendPart(part: FileRecord[], report: Report, approve: boolean, si
   }
 }
 
-function send(lines: string[], approve: boolean, signal: AbortSignal): Promise<Imported> {
+function send(lines: string[], approve: boolean, signal: AbortSignal): Promise<ImportedOut> {
   const headers = { "content-type": "application/jsonl" };
-  const body = new Blob([lines.join("\n")]);
-  return call<Imported>("POST", "/api/dataset/import", { body, headers, query: { approve }, signal });
+  const params = { query: { approve } };
+  const body = lines.join("\n");
+  return ok(api.POST("/api/dataset/import", { params, body, bodySerializer: (text) => text, headers, signal }));
 }
 
 /**
@@ -136,7 +137,7 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function add(report: Report, sent: FileRecord[], answer: Imported) {
+function add(report: Report, sent: FileRecord[], answer: ImportedOut) {
   for (const name of ["rows", "new", "updated", "unchanged", "refused"] as const) report[name] += answer[name];
   for (const one of answer.refusals) {
     report.refusals.push({ ...one, line: sent[one.line - 1]?.line ?? one.line });

@@ -1,7 +1,7 @@
 import { Link } from "@tanstack/react-router";
 import { Check, Pencil, SkipForward, X } from "lucide-react";
 import { useEffect, useRef } from "react";
-import type { SampleOut } from "../../../api/contract";
+import type { SampleOut } from "../../../api/types";
 import { Button } from "../../../components/Button";
 import { Correction } from "../../../components/Correction";
 import { ErrorState } from "../../../components/ErrorState";

@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { Undo2 } from "lucide-react";
 import { useCallback, useEffect, useMemo, useState } from "react";
-import type { SampleOut } from "../../../api/contract";
+import type { SampleOut } from "../../../api/types";
 import { useMe } from "../../../api/queries";
 import { Button } from "../../../components/Button";
 import { EmptyState } from "../../../components/EmptyState";

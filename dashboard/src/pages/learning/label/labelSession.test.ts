@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { SampleOut } from "../../../api/contract";
+import type { SampleOut } from "../../../api/types";
 import { Problem } from "../../../api/problem";
 import { LabelSession, approvalBlocker, type Change, type LabelApi } from "./labelSession";
 

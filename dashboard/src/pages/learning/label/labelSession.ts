@@ -2,7 +2,7 @@
  * Labels one sample after another. A decision is shown at once and then saved; the next sample follows. The last
  * decisions can be undone, the newest one of each sample, because the daemon keeps one.
  */
-import type { SampleOut, SampleState } from "../../../api/contract";
+import type { SampleOut, SampleState } from "../../../api/types";
 import { toProblem, type Problem } from "../../../api/problem";
 import { Store } from "../../../lib/store";
 

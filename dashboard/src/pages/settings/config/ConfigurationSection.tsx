@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import type { Configuration, ConfigValue } from "../../../api/contract";
+import type { ConfigOut, ValueOut } from "../../../api/types";
 import { Badge } from "../../../components/Badge";
 import { Button } from "../../../components/Button";
 import { EmptyState } from "../../../components/EmptyState";
@@ -31,7 +31,7 @@ function Values() {
   const query = useQuery(configQuery());
   const [search, setSearch] = useState("");
   const [own, setOwn] = useState(false);
-  const [confirming, setConfirming] = useState<ConfigValue | null>(null);
+  const [confirming, setConfirming] = useState<ValueOut | null>(null);
   return (
     <Section title={t("config.values")} detail={t("config.values_detail")}>
       <div className="config-filters">
@@ -53,10 +53,10 @@ function Values() {
 }
 
 interface GroupsProps {
-  configuration: Configuration;
+  configuration: ConfigOut;
   search: string;
   own: boolean;
-  onChange: (value: ConfigValue) => void;
+  onChange: (value: ValueOut) => void;
 }
 
 function Groups({ configuration, search, own, onChange }: GroupsProps) {
@@ -76,7 +76,7 @@ function Groups({ configuration, search, own, onChange }: GroupsProps) {
   ));
 }
 
-function Row({ value, onChange }: { value: ConfigValue; onChange: () => void }) {
+function Row({ value, onChange }: { value: ValueOut; onChange: () => void }) {
   const t = useT();
   const text = formatValue(value.value);
   return (

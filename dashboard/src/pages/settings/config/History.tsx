@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../../../api/client";
-import type { ConfigVersion, ConfigScope } from "../../../api/contract";
+import { api, ok } from "../../../api/client";
+import type { ConfigScope, VersionOut } from "../../../api/types";
 import { useCan, useMe } from "../../../api/queries";
 import { Button } from "../../../components/Button";
 import { ConfirmDialog } from "../../../components/ConfirmDialog";
@@ -17,7 +17,7 @@ import { formatValue } from "./values";
 export function History({ scope }: { scope: ConfigScope }) {
   const t = useT();
   const query = useInfiniteQuery(historyQuery(scope));
-  const [confirming, setConfirming] = useState<ConfigVersion | null>(null);
+  const [confirming, setConfirming] = useState<VersionOut | null>(null);
   const operator = useMe()?.operator ?? false;
   const manages = useCan("project:manage");
   const may = scope === "system" ? operator : manages;
@@ -61,7 +61,7 @@ export function History({ scope }: { scope: ConfigScope }) {
   );
 }
 
-function Changes({ changes }: { changes: ConfigVersion["changes"] }) {
+function Changes({ changes }: { changes: VersionOut["changes"] }) {
   const t = useT();
   const shown = (value: unknown) => formatValue(value) || t("config.none");
   return (
@@ -87,8 +87,9 @@ function Revert({ scope, to, onClose }: { scope: ConfigScope; to: number; onClos
       title={t("config.revert_to", { version: to })}
       action={t("config.revert")}
       onConfirm={async () => {
-        const version = scope === "system" ? data?.version : data?.project_version;
-        await call("POST", "/api/config/revert", { body: { whose: scope, to, version } });
+        if (!data) return;
+        const version = scope === "system" ? data.version : data.project_version;
+        await ok(api.POST("/api/config/revert", { body: { whose: scope, to, version } }));
         configChanged(client);
       }}
     >

@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { call } from "../../../api/client";
-import type { Configuration, ConfigChanged, ConfigValue } from "../../../api/contract";
+import { api, ok } from "../../../api/client";
+import type { ConfigOut, ValueOut } from "../../../api/types";
 import { Button } from "../../../components/Button";
 import { Dialog, DialogActions } from "../../../components/Dialog";
 import { ErrorState } from "../../../components/ErrorState";
@@ -13,8 +13,8 @@ import { configChanged } from "./queries";
 import { parseValue, formatValue } from "./values";
 
 interface ValueDialogProps {
-  value: ConfigValue;
-  configuration: Configuration;
+  value: ValueOut;
+  configuration: ConfigOut;
   onClose: () => void;
 }
 
@@ -27,7 +27,7 @@ export function ValueDialog({ value, configuration, onClose }: ValueDialogProps)
   async function send(changed: unknown) {
     const { version, project_version } = configuration;
     const body = { changes: { [value.key]: changed }, why, version, project_version };
-    const done = await call<ConfigChanged>("PATCH", "/api/config", { body });
+    const done = await ok(api.PATCH("/api/config", { body }));
     showToast(translate(done.restart.length > 0 ? "config.changed_restart" : "config.changed", { key: value.key }));
     configChanged(client);
     onClose();
@@ -64,7 +64,7 @@ export function ValueDialog({ value, configuration, onClose }: ValueDialogProps)
   );
 }
 
-function Hint({ value }: { value: ConfigValue }) {
+function Hint({ value }: { value: ValueOut }) {
   const t = useT();
   const fallback = formatValue(value.default);
   return (
@@ -74,7 +74,7 @@ function Hint({ value }: { value: ConfigValue }) {
   );
 }
 
-function Editor({ value, text, onText }: { value: ConfigValue; text: string; onText: (text: string) => void }) {
+function Editor({ value, text, onText }: { value: ValueOut; text: string; onText: (text: string) => void }) {
   if (value.kind.startsWith("true")) {
     return (
       <Select value={text} onChange={(event) => onText(event.target.value)}>

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import type { ConfigValue } from "../../../api/contract";
+import type { ValueOut } from "../../../api/types";
 import { grouped, parseValue, formatValue } from "./values";
 
-const value = (key: string, description = "") => ({ key, description }) as ConfigValue;
+const value = (key: string, description = "") => ({ key, description }) as ValueOut;
 
 it("groups by table and searches keys and descriptions", () => {
   const all = [value("log_level"), value("queue.lease_s", "Silence of a worker."), value("queue.sweep_s")];

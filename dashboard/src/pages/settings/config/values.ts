@@ -1,4 +1,4 @@
-import type { ConfigValue } from "../../../api/contract";
+import type { ValueOut } from "../../../api/types";
 
 /** `queue` for `queue.max_attempts`; empty for top-level keys. */
 export function tableOf(key: string): string {
@@ -6,9 +6,9 @@ export function tableOf(key: string): string {
 }
 
 /** By table in the order of the API, project values first. Search terms match the key or its description. */
-export function grouped(values: readonly ConfigValue[], search: string): [string, ConfigValue[]][] {
+export function grouped(values: readonly ValueOut[], search: string): [string, ValueOut[]][] {
   const wanted = search.trim().toLowerCase();
-  const groups = new Map<string, ConfigValue[]>();
+  const groups = new Map<string, ValueOut[]>();
   for (const value of values) {
     if (!`${value.key} ${value.description}`.toLowerCase().includes(wanted)) continue;
     groups.set(tableOf(value.key), [...(groups.get(tableOf(value.key)) ?? []), value]);

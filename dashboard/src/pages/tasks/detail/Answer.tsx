@@ -1,6 +1,6 @@
 import { PencilLine, ShieldQuestion } from "lucide-react";
 import { useEffect, useMemo, useRef } from "react";
-import type { TaskDetail } from "../../../api/contract";
+import type { TaskDetail } from "../../../api/types";
 import { Badge } from "../../../components/Badge";
 import { CopyButton } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";

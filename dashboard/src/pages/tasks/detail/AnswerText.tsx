@@ -1,5 +1,5 @@
 import { useMemo, useState } from "react";
-import type { FindingOut } from "../../../api/contract";
+import type { FindingOut } from "../../../api/types";
 import { Button } from "../../../components/Button";
 import { useT } from "../../../i18n/i18n";
 import { placeFindings } from "./answer";

@@ -1,13 +1,13 @@
 import { CircleCheck, CircleX } from "lucide-react";
-import type { DecisionOut } from "../../../api/contract";
+import type { DecisionOut } from "../../../api/types";
 import { Badge } from "../../../components/Badge";
 import { Duration, Money, Num } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
-import { callsOf, totalsOf } from "./scores";
+import { totalsOf } from "./scores";
 
 export function Calls({ decisions }: { decisions: readonly DecisionOut[] }) {
   const t = useT();
-  const calls = decisions.flatMap(callsOf);
+  const calls = decisions.flatMap((decision) => decision.calls);
   const totals = totalsOf(calls);
   return (
     <section className="panel" aria-labelledby="calls-title">

@@ -1,14 +1,14 @@
-import type { TaskDetail } from "../../../api/contract";
+import type { TaskDetail } from "../../../api/types";
 import { Fact } from "../../../components/Panel";
 import { Elapsed, Money, Num, RelativeTime, Unknown } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
 import { useT } from "../../../i18n/i18n";
-import { callsOf, totalsOf } from "./scores";
+import { totalsOf } from "./scores";
 
 export function Facts({ task }: { task: TaskDetail }) {
   const t = useT();
   const formats = useFormats();
-  const totals = totalsOf(task.decisions.flatMap(callsOf));
+  const totals = totalsOf(task.decisions.flatMap((decision) => decision.calls));
   return (
     <section className="panel" aria-labelledby="facts-title">
       <h2 id="facts-title" className="panel-head">

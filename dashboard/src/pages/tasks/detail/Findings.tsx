@@ -1,5 +1,5 @@
 import { CircleAlert, Info, TriangleAlert } from "lucide-react";
-import type { FindingOut } from "../../../api/contract";
+import type { FindingOut } from "../../../api/types";
 import { useT } from "../../../i18n/i18n";
 
 const KINDS = {

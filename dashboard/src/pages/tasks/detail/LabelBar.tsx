@@ -1,6 +1,6 @@
 import { Check, Pencil, X } from "lucide-react";
 import { useMemo, useRef, useState } from "react";
-import type { LabelKind, TaskDetail } from "../../../api/contract";
+import type { Label, TaskDetail } from "../../../api/types";
 import { useCan } from "../../../api/queries";
 import { Badge, type Tone } from "../../../components/Badge";
 import { Button } from "../../../components/Button";
@@ -13,7 +13,7 @@ import { titleOf } from "../../../lib/title";
 import { useShortcuts } from "../../../shell/shortcuts";
 import { giveLabel, useDelayedLabel } from "../labels";
 
-const TONES: Record<LabelKind, Tone> = { accept: "good", edit: "info", reject: "warn" };
+const TONES: Record<Label, Tone> = { accept: "good", edit: "info", reject: "warn" };
 
 /** Accept, correct or reject by keyboard: a, e, r. */
 export function LabelBar({ task }: { task: TaskDetail }) {
@@ -23,7 +23,7 @@ export function LabelBar({ task }: { task: TaskDetail }) {
   const [editing, setEditing] = useState(false);
   const answered = task.output !== null;
   const give = useMemo(
-    () => (label: LabelKind, output?: string) => {
+    () => (label: Label, output?: string) => {
       const given = reason.trim();
       giveLabel(task.id, titleOf(task.prompt), { label, ...(output !== undefined && { output }), ...(given && { reason: given }) });
       setReason("");

@@ -8,7 +8,7 @@ import {
   type LucideIcon,
 } from "lucide-react";
 import { useMemo } from "react";
-import type { TaskDetail } from "../../../api/contract";
+import type { TaskDetail } from "../../../api/types";
 import type { Tone } from "../../../components/Badge";
 import { useFormats } from "../../../i18n/format";
 import { useT } from "../../../i18n/i18n";

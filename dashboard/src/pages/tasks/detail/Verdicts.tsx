@@ -1,4 +1,4 @@
-import type { TaskDetail, VerdictOut } from "../../../api/contract";
+import type { TaskDetail, VerdictOut } from "../../../api/types";
 import { VerdictBadge } from "../../../components/Badge";
 import { RelativeTime } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";

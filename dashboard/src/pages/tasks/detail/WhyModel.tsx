@@ -1,11 +1,11 @@
 import { useState } from "react";
-import type { DecisionOut } from "../../../api/contract";
+import type { CandidateOut, DecisionOut, ExclusionOut } from "../../../api/types";
 import { Bars } from "../../../components/Charts";
 import { Select } from "../../../components/Field";
 import { Money } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
 import { useT, type MessageKey } from "../../../i18n/i18n";
-import { TERMS, candidatesOf, excludedOf, termsOf, weightsOf, type Candidate, type Excluded, type Term } from "./scores";
+import { TERMS, termsOf, weightsOf, type Term } from "./scores";
 
 export function WhyModel({ decisions }: { decisions: readonly DecisionOut[] }) {
   const t = useT();
@@ -32,7 +32,7 @@ export function WhyModel({ decisions }: { decisions: readonly DecisionOut[] }) {
 
 function Decision({ decision }: { decision: DecisionOut }) {
   const t = useT();
-  const candidates = candidatesOf(decision);
+  const candidates = decision.candidates;
   const weights = weightsOf(candidates);
   const lines = candidates.map((one) => ({
     key: one.model,
@@ -56,7 +56,7 @@ function Decision({ decision }: { decision: DecisionOut }) {
           <Terms candidates={candidates} terms={used} lines={lines} />
         </details>
       )}
-      <ExcludedList excluded={excludedOf(decision)} />
+      <ExcludedList excluded={decision.excluded} />
     </div>
   );
 }
@@ -84,7 +84,7 @@ function DecisionSummary({ decision }: { decision: DecisionOut }) {
 }
 
 interface TermsProps {
-  candidates: readonly Candidate[];
+  candidates: readonly CandidateOut[];
   terms: readonly Term[];
   lines: readonly { key: string; terms: { name: Term; value: number }[] }[];
 }
@@ -135,9 +135,9 @@ function Terms({ candidates, terms, lines }: TermsProps) {
   );
 }
 
-const REASONS = ["context", "capability", "not_local", "budget", "breaker", "tried", "not_named", "unknown"];
+const REASONS = ["context", "capability", "not_local", "budget", "breaker", "tried", "not_named", "canary"];
 
-function ExcludedList({ excluded }: { excluded: readonly Excluded[] }) {
+function ExcludedList({ excluded }: { excluded: readonly ExclusionOut[] }) {
   const t = useT();
   if (excluded.length === 0) return null;
   return (

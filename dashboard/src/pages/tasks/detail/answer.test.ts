@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import type { EventOut, TaskDetail, VerdictOut } from "../../../api/contract";
+import type { EventKind, EventOut, TaskDetail, VerdictOut } from "../../../api/types";
 import { answerOf, placeFindings } from "./answer";
 
-const event = (kind: string, data: Record<string, unknown> = {}, attempt = 1): EventOut => ({
+const event = (kind: EventKind, data: Record<string, unknown> = {}, attempt = 1): EventOut => ({
   id: 1, attempt, kind, data: data as EventOut["data"], at: "2026-01-01T00:00:00Z",
 });
 const task = (change: Partial<TaskDetail>): TaskDetail =>
@@ -36,7 +36,7 @@ it("places findings on lines only when the verdict refers to the same text", () 
 });
 
 it("assigns findings without a valid line to the whole answer", () => {
-  const finding = (line?: number) => ({ check: "c", severity: "error", message: "m", line });
+  const finding = (line?: number) => ({ check: "c", severity: "error", message: "m", line }) as const;
   const { byLine, whole } = placeFindings([finding(1), finding(1), finding(9), finding()], 3);
   expect(byLine.get(1)).toHaveLength(2);
   expect(whole).toHaveLength(2);

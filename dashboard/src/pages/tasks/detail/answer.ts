@@ -1,5 +1,5 @@
 /** Selects the text that a task's page shows as its answer, with its status. Pure functions. */
-import type { EventOut, FindingOut, TaskDetail } from "../../../api/contract";
+import type { EventOut, FindingOut, TaskDetail } from "../../../api/types";
 import type { Draft } from "../../../live/deltas";
 
 export interface ShownAnswer {

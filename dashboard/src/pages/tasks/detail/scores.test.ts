@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
-import { termsOf, totalsOf, weightsOf, type CallRow, type Candidate } from "./scores";
+import type { CandidateOut, ModelCallOut } from "../../../api/types";
+import { termsOf, totalsOf, weightsOf } from "./scores";
 
-function candidate(model: string, change: Partial<Candidate>): Candidate {
+function candidate(model: string, change: Partial<CandidateOut>): CandidateOut {
   const one = { model, n: 0, pending: 0, mu: 0.5, prior: 0.5, prior_share: 1, bonus: 0.1, cost: 0, expected_cost: 0,
     latency: 0, expected_latency_s: null, health: 0, switching: 0, utility: 0, ...change };
   return { ...one, utility: one.mu + one.bonus - 0.15 * one.cost - 0.1 * one.latency - one.health - one.switching };
@@ -25,7 +26,7 @@ it("returns terms that add up to the utility, with or without known weights", ()
 });
 
 it("adds up known costs and counts unknown ones", () => {
-  const call = (cost_usd: number | null): CallRow =>
+  const call = (cost_usd: number | null): ModelCallOut =>
     ({ model: "m", success: true, error: null, first_token_s: 0, duration_s: 1, input_tokens: 3, output_tokens: null, cost_usd });
   expect(totalsOf([call(0.5), call(null)])).toEqual({ cost: 0.5, input: 6, output: null, unknown: 1 });
   expect(totalsOf([])).toEqual({ cost: null, input: null, output: null, unknown: 0 });

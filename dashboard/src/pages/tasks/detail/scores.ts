@@ -1,44 +1,5 @@
 /** The stored terms of a candidate's score, and how they add up to its utility. */
-import type { DecisionOut } from "../../../api/contract";
-
-export interface Candidate {
-  model: string;
-  n: number;
-  pending: number;
-  mu: number;
-  prior: number;
-  prior_share: number;
-  bonus: number;
-  cost: number;
-  expected_cost: number | null;
-  latency: number;
-  expected_latency_s: number | null;
-  health: number;
-  switching: number;
-  utility: number;
-}
-
-export interface Excluded {
-  model: string;
-  reason: string;
-  detail: string;
-  retry_at: number | null;
-}
-
-export interface CallRow {
-  model: string;
-  success: boolean;
-  error: string | null;
-  first_token_s: number | null;
-  duration_s: number | null;
-  input_tokens: number | null;
-  output_tokens: number | null;
-  cost_usd: number | null;
-}
-
-export const candidatesOf = (decision: DecisionOut) => decision.candidates as unknown as Candidate[];
-export const excludedOf = (decision: DecisionOut) => decision.excluded as unknown as Excluded[];
-export const callsOf = (decision: DecisionOut) => decision.calls as unknown as CallRow[];
+import type { CandidateOut, ModelCallOut } from "../../../api/types";
 
 export type Term = "quality" | "bonus" | "cost" | "latency" | "health" | "switching" | "together";
 export const TERMS: Term[] = ["quality", "bonus", "cost", "latency", "health", "switching", "together"];
@@ -54,7 +15,7 @@ interface Weights {
  * A decision stores cost and latency before weighting, and the weights are settings that may have changed since. Two
  * candidates whose terms are not in proportion determine the weights exactly; otherwise they stay unknown.
  */
-export function weightsOf(candidates: readonly Candidate[]): Weights | null {
+export function weightsOf(candidates: readonly CandidateOut[]): Weights | null {
   let found: (Weights & { det: number }) | null = null;
   candidates.forEach((one, index) => {
     for (const two of candidates.slice(index + 1)) {
@@ -69,12 +30,12 @@ export function weightsOf(candidates: readonly Candidate[]): Weights | null {
 }
 
 /** The utility lost to cost and latency together. */
-function rest(one: Candidate): number {
+function rest(one: CandidateOut): number {
   return one.mu + one.bonus - one.health - one.switching - one.utility;
 }
 
 /** Terms added to and subtracted from a candidate; their sum is its utility. Zero terms are omitted. */
-export function termsOf(one: Candidate, weights: Weights | null): { name: Term; value: number }[] {
+export function termsOf(one: CandidateOut, weights: Weights | null): { name: Term; value: number }[] {
   const lost = rest(one);
   let split: [Term, number][];
   if (weights) split = [["cost", -weights.cost * one.cost], ["latency", -weights.latency * one.latency]];
@@ -99,7 +60,7 @@ export interface Totals {
   unknown: number;
 }
 
-export function totalsOf(calls: readonly CallRow[]): Totals {
+export function totalsOf(calls: readonly ModelCallOut[]): Totals {
   const sum = (values: (number | null)[]) => {
     const known = values.filter((value) => value !== null);
     return known.length > 0 ? known.reduce((total, value) => total + value, 0) : null;

@@ -1,17 +1,17 @@
 import { expect, it } from "vitest";
-import type { EventOut } from "../../../api/contract";
+import type { EventKind, EventOut } from "../../../api/types";
 import { translate } from "../../../i18n/i18n";
 import { stageOf, stagesOf } from "./stages";
 
 let id = 0;
-const event = (kind: string, data: Record<string, unknown> = {}, at = "2026-01-01T00:00:00Z"): EventOut => ({
+const event = (kind: EventKind, data: Record<string, unknown> = {}, at = "2026-01-01T00:00:00Z"): EventOut => ({
   id: (id += 1),
   attempt: 1,
   kind,
   data: data as EventOut["data"],
   at,
 });
-const title = (kind: string, data?: Record<string, unknown>) => {
+const title = (kind: EventKind, data?: Record<string, unknown>) => {
   const { key, values } = stageOf(event(kind, data));
   return translate(key, values);
 };
@@ -33,7 +33,7 @@ it("distinguishes the three ways into the queue", () => {
 });
 
 it("shows an unknown kind by its name", () => {
-  expect(title("memory_used", {})).toBe("memory_used");
+  expect(title("memory_used" as EventKind, {})).toBe("memory_used");
 });
 
 it("measures the time since the previous stage", () => {

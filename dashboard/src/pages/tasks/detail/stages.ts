@@ -1,5 +1,5 @@
 /** The timeline of a task as text: one line for each stored event. */
-import type { EventOut } from "../../../api/contract";
+import type { EventKind, EventOut } from "../../../api/types";
 import type { Tone } from "../../../components/Badge";
 import type { MessageKey } from "../../../i18n/i18n";
 
@@ -22,7 +22,7 @@ type Line = Pick<Stage, "key" | "tone"> & { values?: Stage["values"]; note?: str
 const text = (value: unknown): string => (typeof value === "string" || typeof value === "number" ? String(value) : "");
 const number = (value: unknown): number => (typeof value === "number" ? value : 0);
 
-const LINES: Record<string, (data: Data) => Line> = {
+const LINES: Partial<Record<EventKind, (data: Data) => Line>> = {
   queued: (data) => queued(data),
   running: (data) => ({ key: "event.running", tone: "info", values: { worker: text(data.owner) } }),
   drafting: (data) => ({

@@ -1,6 +1,6 @@
 """The sandbox in which the code of answers is tested.
 
-`box` starts and ends it, `jail` isolates it, and `warden` supervises two processes: `runner` runs the tests, `answer`
-the code. `peer` connects the two; `wire`, `codec`, `containers` and `mirrors` transfer values and proxies, `reach`
-limits access to the tests' objects, and `surroundings` shares streams and environment.
+`launcher` starts and ends it, `jail` isolates it, and `warden` supervises two processes: `runner` runs the tests,
+`answer` the code. `peer` connects the two; `protocol`, `codec`, `containers` and `object_proxies` transfer values and
+proxies, `access_control` limits access to the tests' objects, and `shared_environment` shares streams and environment.
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kairos.agents.checks.sandbox import mirrors
+from kairos.agents.checks.sandbox import object_proxies
 
 TESTS = "tests.py"
 CHECK, FAIL = "@check", "@fail"
@@ -87,8 +87,10 @@ def text(value: Any) -> str:
 
 def _opaque(left: Any, right: Any) -> str:
     """Return an explanation of a comparison that can never hold, else an empty string."""
-    strange = [value for value in (left, right) if mirrors.number_of(value) is not None and not isinstance(value, type)]
-    if len(strange) != 1 or isinstance(strange[0], mirrors.ProxyValue | BaseException):
+    strange = [
+        value for value in (left, right) if object_proxies.number_of(value) is not None and not isinstance(value, type)
+    ]
+    if len(strange) != 1 or isinstance(strange[0], object_proxies.ProxyValue | BaseException):
         return ""
     kind = type(strange[0]).__name__
     return f"; an object of the code's own class {kind} is never equal to plain data: return plain data instead"

@@ -7,10 +7,10 @@ import types
 import weakref
 from typing import Any
 
-from kairos.agents.checks.sandbox import mirrors, specials, wire
+from kairos.agents.checks.sandbox import object_proxies, protocol, specials
 from kairos.agents.checks.sandbox.containers import KINDS, Containers
-from kairos.agents.checks.sandbox.mirrors import PLAIN, ProxyType
-from kairos.agents.checks.sandbox.wire import DEEPEST, NAMED, NAMES, SCALARS, SINGLETONS, ProtocolViolation, TooDeep
+from kairos.agents.checks.sandbox.object_proxies import PLAIN, ProxyType
+from kairos.agents.checks.sandbox.protocol import DEEPEST, NAMED, NAMES, SCALARS, SINGLETONS, ProtocolViolation, TooDeep
 
 LIBRARY_ERRORS = frozenset(
     {
@@ -45,7 +45,7 @@ class Codec:
     def encode(self, value: Any, depth: int = 0) -> Any:
         kind = type(value)
         if kind in SCALARS:
-            return ["i", hex(value)] if kind is int and not -wire.SMALL < value < wire.SMALL else value
+            return ["i", hex(value)] if kind is int and not -protocol.SMALL < value < protocol.SMALL else value
         if depth > DEEPEST:
             raise TooDeep(TooDeep.__doc__)
         if kind is tuple:
@@ -68,7 +68,7 @@ class Codec:
         return [number for number in released if number not in self._proxies]
 
     def _all(self, items: Any, depth: int) -> list[Any]:
-        if wire.are_scalars(items):
+        if protocol.are_scalars(items):
             return list(items)
         return [self.encode(item, depth + 1) for item in items]
 
@@ -81,14 +81,14 @@ class Codec:
         return ["L", number, kind.name, extra, self._all(kind.items(value), depth)]
 
     def _special(self, value: Any, kind: Any, depth: int) -> list[Any]:
-        number = mirrors.number_of(value)
+        number = object_proxies.number_of(value)
         if number is not None:
             return ["o", number]
         for name, singleton in SINGLETONS.items():
             if value is singleton:
                 return ["s", name]
         if name := self._value_name(kind):
-            return ["v", name, self._all(wire.VALUES[name][0](value), depth)]
+            return ["v", name, self._all(protocol.VALUES[name][0](value), depth)]
         if issubclass(kind, type):
             return self._class(value, depth)
         if self.trusted and (path := _library_path(value)):
@@ -97,7 +97,7 @@ class Codec:
 
     def _value_name(self, kind: type) -> str | None:
         if kind not in self._value_names:
-            self._value_names[kind] = wire.value_name(kind)
+            self._value_names[kind] = protocol.value_name(kind)
         return self._value_names[kind]
 
     def _object(self, value: Any, kind: type, depth: int) -> list[Any]:
@@ -120,7 +120,7 @@ class Codec:
         if kind in NAMES:
             return ["n", NAMES[kind]]
         if type(kind) is ProxyType:
-            return ["o", mirrors.number_of(kind)]
+            return ["o", object_proxies.number_of(kind)]
         if path := _named_error(kind):
             return ["x", *path]
         if self.trusted and (path := _library_path(kind)):
@@ -258,7 +258,7 @@ class Codec:
         if not all(isinstance(parent, type) for parent in parents):
             raise ProtocolViolation("a class with invalid bases")
         own = [method for method in own if method not in missing]
-        cls = mirrors.make_class(self._peer, number, name, module, qualname, doc, parents, own, methods, base)
+        cls = object_proxies.make_class(self._peer, number, name, module, qualname, doc, parents, own, methods, base)
         self._classes[number] = cls
         return cls
 
@@ -284,7 +284,7 @@ _READERS: dict[str, Any] = {
     "n": lambda codec, depth, name: NAMED[name],
     "l": lambda codec, depth, number: codec.containers.get(number),
     "L": Codec._read_container,
-    "v": lambda codec, depth, name, parts: wire.build_value(name, codec.decode_all(parts, depth)),
+    "v": lambda codec, depth, name, parts: protocol.build_value(name, codec.decode_all(parts, depth)),
     "o": lambda codec, depth, number: codec.own(number),
     "k": lambda codec, depth, number: codec._classes[number],
     "K": Codec._read_new_class,

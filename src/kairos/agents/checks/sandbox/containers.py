@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kairos.agents.checks.sandbox.wire import ProtocolViolation
+from kairos.agents.checks.sandbox.protocol import ProtocolViolation
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,8 @@ def _become_sandbox_user(folder: str, work: str, user: int, method: IsolationMet
     If Python is installed in root's home, the capability to read all files is kept; Landlock restricts it to Python's
     files.
     """
+    if sys.platform != "linux":
+        return False
     try:
         os.chown(folder, user, user)
         os.chown(work, user, user)
@@ -255,7 +257,7 @@ def drop_privileges(limits: Limits, user: int, *, watched: bool = True) -> None:
     """
     isolation = _isolation or Isolation(False, False, False, user, work="")
     _limit(limits, isolation)
-    if os.geteuid() == 0 and isolation.own_root:
+    if sys.platform == "linux" and os.geteuid() == 0 and isolation.own_root:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
@@ -278,7 +280,9 @@ def _limit(limits: Limits, isolation: Isolation) -> None:
     ):
         with contextlib.suppress(ValueError, OSError):  # macOS supports only some
             resource.setrlimit(kind, (most, most))
-    with contextlib.suppress(AttributeError, OSError):  # Linux only
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
         mine = sorted(os.sched_getaffinity(0))
         first = OWN_PROCESS % len(mine)
         os.sched_setaffinity(0, (mine[first:] + mine[:first])[:CPUS])

@@ -5,8 +5,8 @@ the tests can call the answer, which can call back again. A message is a JSON ar
 `!` exception), the sender's state (released numbers, containers, environment), and the operands.
 
 The answer's code controls its end and can send anything. The tests' end (`trusted`) therefore builds only values that
-`codec` allows, permits only accesses that `reach` allows, and treats everything else as `ConnectionLost`, which fails
-the test.
+`codec` allows, permits only accesses that `access_control` allows, and treats everything else as `ConnectionLost`,
+which fails the test.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from kairos.agents.checks.sandbox import mirrors, specials, wire
+from kairos.agents.checks.sandbox import object_proxies, protocol, specials
 from kairos.agents.checks.sandbox.codec import Codec
-from kairos.agents.checks.sandbox.wire import ProtocolViolation
+from kairos.agents.checks.sandbox.protocol import ProtocolViolation
 
 LINE = "_kairos_line"
 """Attribute of an exception from the answer: the line on which it was raised."""
@@ -40,7 +40,8 @@ class Peer:
         self.trusted = trusted
         self.released: list[int] = []
         self.named: set[Any] = set()
-        """Proxy classes that the tests name. Operators with plain values are forwarded to them (see `mirrors`)."""
+        """Proxy classes that the tests name. Operators with plain values are forwarded to them: see
+        `object_proxies`."""
         self.lost: str | None = None
         """The reason why the connection was lost."""
         self.failed_assertion: BaseException | None = None
@@ -62,7 +63,7 @@ class Peer:
         self._allowed = allowed
 
     def is_named(self, kind: Any) -> bool:
-        return not self.named.isdisjoint(mirrors.lineage(kind))
+        return not self.named.isdisjoint(object_proxies.lineage(kind))
 
     def request(self, operation: str, *operands: Any) -> Any:
         """Send a request. Returns its result or raises its exception."""
@@ -77,8 +78,8 @@ class Peer:
     def serve(self) -> None:
         """Serve requests until the other end closes the connection."""
         with self._waiting():
-            while (data := wire.receive(self._link.recv)) is not None:
-                self._serve(wire.load(data))
+            while (data := protocol.receive(self._link.recv)) is not None:
+                self._serve(protocol.load(data))
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
@@ -169,7 +170,7 @@ class Peer:
         changed = [[number, [self._codec.encode(item) for item in items]] for number, items in containers.changed()]
         unused = containers.unused()
         encoded = [self._codec.encode(operand) for operand in operands]
-        frame = wire.dump([kind, [released, unused, changed, self.before_sending()], *encoded])
+        frame = protocol.dump([kind, [released, unused, changed, self.before_sending()], *encoded])
         try:
             self._link.sendall(frame)
         except OSError:
@@ -177,10 +178,10 @@ class Peer:
 
     def _receive(self) -> list[Any]:
         try:
-            data = wire.receive(self._link.recv)
+            data = protocol.receive(self._link.recv)
             if data is None:
                 self._disconnect(ENDED)
-            message = wire.load(data or b"")
+            message = protocol.load(data or b"")
         except (OSError, ProtocolViolation):
             self._disconnect(self.lost or BROKEN)
         if message[0] not in ("?", "=", "!"):

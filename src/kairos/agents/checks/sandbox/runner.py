@@ -1,15 +1,11 @@
 """The process that runs the tests, evaluates their assertions and reports. Uses only the standard library.
 
-The answer's code is never loaded here. The tests use proxies for the objects in the answer's process (`mirrors`), and
-results of calls are plain data built by this process (`codec`). So no object, builtin, frame, signal handler or changed
-module of the answer influences whether an assertion holds.
-
-Not guaranteed:
-
-- Code that recognises the inputs of the tests and answers only those passes.
-- Two objects of the answer are compared by their own `__eq__`, and methods of a class that the tests name return
-  arbitrary results: `Stack().is_empty()` is as reliable as the tests that follow it.
-- Tests that `eval`, `exec` or unpickle results of the answer give it control of this process.
+The answer's code is never loaded here. The tests use proxies for the objects in the answer's process
+(`object_proxies`), and results of calls are plain data built by this process (`codec`). So no object, builtin, frame,
+signal handler or changed module of the answer influences whether an assertion holds.  Not guaranteed:  - Code that
+recognises the inputs of the tests and answers only those passes. - Two objects of the answer are compared by their own
+`__eq__`, and methods of a class that the tests name return   arbitrary results: `Stack().is_empty()` is as reliable as
+the tests that follow it. - Tests that `eval`, `exec` or unpickle results of the answer give it control of this process.
 - Code shares /work and /tmp with the tests, so it controls the content of files there.
 """
 
@@ -25,7 +21,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from kairos.agents.checks.sandbox import mirrors, reach, surroundings
+from kairos.agents.checks.sandbox import access_control, object_proxies, shared_environment
 from kairos.agents.checks.sandbox.answer import MODULES
 from kairos.agents.checks.sandbox.assertions import (
     CHECK,
@@ -73,8 +69,8 @@ def run(plan: dict[str, Any], number: int, link: socket.socket, write: Callable[
 
 
 def _run(plan: dict[str, Any], number: int, peer: Peer, report: Callable[..., None]) -> None:
-    peer.guard(reach.allowed)
-    surroundings.share(peer, set(plan["names"]["mentioned"]))
+    peer.guard(access_control.allowed)
+    shared_environment.share(peer, set(plan["names"]["mentioned"]))
     call = next((call for call in plan["calls"] if call[2] == number), None)
     module: list[Any] = []
     passed, message, line = _outcome(lambda: module.append(peer.request("load", True)), "the code", None, peer)
@@ -108,7 +104,7 @@ def _namespace(peer: Peer, module: Any, names: SourceNames) -> dict[str, Any]:
         sys.modules[name] = module
     found = {name: value for name, value in peer.request("names", names["mentioned"]) if name in names["mentioned"]}
     classes = {name for name in names["free"] if name.lstrip("_")[:1].isupper() and name not in dir(builtins)}
-    peer.named |= {found[name] for name in classes & found.keys() if type(found[name]) is mirrors.ProxyType}
+    peer.named |= {found[name] for name in classes & found.keys() if type(found[name]) is object_proxies.ProxyType}
     own = {name: value for name, value in found.items() if name not in PROTECTED and not name.startswith("__")}
     if names["whole"] or any(name in names["free"] and name not in dir(builtins) for name in own):
         own = {name: value for name, value in own.items() if not _is_tool(name, names)}
@@ -127,7 +123,7 @@ def _is_tool(name: str, names: SourceNames) -> bool:
 
 
 def _is_library(name: str, value: Any) -> bool:
-    is_module = type(type(value)) is mirrors.ProxyType and type(value).__name__ == "module"
+    is_module = type(type(value)) is object_proxies.ProxyType and type(value).__name__ == "module"
     return is_module and name in sys.stdlib_module_names
 
 

@@ -247,7 +247,7 @@ def _end_all(test_pid: int, code_pid: int, isolation: jail.Isolation, *, in_time
     """Kill both processes and their descendants. Returns the exit status of the answer if it failed, else of the tests.
 
     In a PID namespace, -1 addresses all other processes. Elsewhere, the descendants are killed or, if `/proc` does not
-    list them, the sessions; `box` then kills the rest.
+    list them, the sessions; `launcher` then kills the rest.
     """
     if in_time:
         _wait_for_exit(test_pid, code_pid)

@@ -29,6 +29,7 @@ from kairos.fine_tuning.training.process.job import (
     RESULT,
     Job,
     Progress,
+    TrainingPhase,
     write_whole,
 )
 
@@ -44,20 +45,22 @@ def main(folder: Path) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     try:
         metrics = loop.train(folder, job, progress, lambda: bool(signals))
-        progress.report("saving")
+        progress.report(TrainingPhase.SAVING)
         _finish(folder, metrics)
     except loop.Cancelled:
-        progress.report("cancelled")
+        progress.report(TrainingPhase.CANCELLED)
         return EXIT_CANCELLED
     except (loop.NothingToTrain, gguf_lora.CannotConvert) as error:
-        progress.report("failed", error=str(error))
+        progress.report(TrainingPhase.FAILED, error=str(error))
         return EXIT_REFUSED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        progress.report("failed", error="the disk is full; free some space and start the run again to resume it")
+        progress.report(
+            TrainingPhase.FAILED, error="the disk is full; free some space and start the run again to resume it"
+        )
         return EXIT_REFUSED
-    progress.report("done")
+    progress.report(TrainingPhase.DONE)
     return 0
 
 

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,20 @@ GGUF = "adapter.gguf"
 EXIT_CANCELLED = 75
 EXIT_REFUSED = 65
 """Permanent failure; the last report has the reason."""
+
+
+class TrainingPhase(StrEnum):
+    """Phase of a run: of the training process, or the set of prompts that is being answered."""
+
+    BASE_ANSWERS = "base answers"
+    LOADING = "loading"
+    TRAINING = "training"
+    SAVING = "saving"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    HELD_OUT_ROWS = "held-out rows"
+    CONTROL_PROMPTS = "control prompts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,7 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self._path = folder / PROGRESS
 
-    def report(self, phase: str, **values: Any) -> None:
+    def report(self, phase: TrainingPhase, **values: Any) -> None:
         line = json.dumps({"at": round(time.time(), 3), "phase": phase, **values}) + "\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:

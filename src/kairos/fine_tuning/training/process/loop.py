@@ -27,6 +27,7 @@ from kairos.fine_tuning.training.process.job import (
     Example,
     Job,
     Progress,
+    TrainingPhase,
     TrainingSettings,
     read_examples,
 )
@@ -49,7 +50,7 @@ def train(folder: Path, job: Job, progress: Progress, should_stop: Any) -> dict[
     settings = job.settings
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    progress.report("loading")
+    progress.report(TrainingPhase.LOADING)
     model, tokenizer = base_model.load(job)
     rows, left_out = _fitting(read_examples(folder / TRAIN), tokenizer, settings.max_tokens)
     held_out, _ = _fitting(read_examples(folder / VALIDATION), tokenizer, settings.max_tokens)
@@ -71,7 +72,9 @@ def train(folder: Path, job: Job, progress: Progress, should_stop: Any) -> dict[
     trainer.model.create_or_update_model_card = lambda folder: None  # PEFT writes one with each checkpoint
     _cast_to_float32(trainer.model)
     checkpoint = _last_checkpoint(folder / CHECKPOINTS)
-    progress.report("training", step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None)
+    progress.report(
+        TrainingPhase.TRAINING, step=0, steps=steps, rows=len(rows), left_out=left_out, resumed=checkpoint is not None
+    )
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=checkpoint)
     if reporter.stopped:
@@ -259,7 +262,7 @@ class _Reporter(TrainerCallback):
         if done and seconds > 0:
             self.tokens_per_s = round((state.num_input_tokens_seen - first_tokens) / seconds, 1)
         self._progress.report(
-            "training",
+            TrainingPhase.TRAINING,
             step=state.global_step,
             steps=self._steps,
             loss=self.last_loss,

@@ -1,0 +1,118 @@
+"""Build the model catalogue, the HTTP client, the router, and the tasks that keep what they know up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from kairos.assembly.storage import Storage
+from kairos.background_tasks import BackgroundTask
+from kairos.config import Settings
+from kairos.db.engine import Database
+from kairos.db.repositories.routing.statistics import Fading
+from kairos.embedded import Addresses
+from kairos.fine_tuning.adapters.ollama_names import runner_of
+from kairos.http import HttpClient
+from kairos.llm.cache.response_cache import ResponseCache
+from kairos.llm.cache.response_store import CacheSettings
+from kairos.llm.calls.providers import Providers
+from kairos.llm.calls.served_context import ContextPoller
+from kairos.llm.calls.shared_traits import SharedTraits
+from kairos.llm.catalog.catalog import AdapterHost, Catalog, Model
+from kairos.llm.catalog.configured_models import configured_models
+from kairos.llm.health.health import ModelHealth
+from kairos.llm.health.probes import Probes
+from kairos.llm.health.shared_breakers import SharedBreakers
+from kairos.llm.routing.embedder import Embedder
+from kairos.llm.routing.llm_router import LLMRouter
+from kairos.llm.routing.scoring import RouterWeights
+from kairos.llm.routing.selection import ModelSelector
+from kairos.llm.routing.task_types import TaskTypes
+from kairos.monitoring.shared_statistics import SharedStatistics
+from kairos.proxies import Proxies
+
+
+@dataclass(frozen=True, slots=True)
+class Llm:
+    """The components that choose and call models."""
+
+    http: HttpClient
+    providers: Providers
+    router: LLMRouter
+    background: tuple[BackgroundTask, ...]
+
+
+def build_catalog(settings: Settings, addresses: Addresses) -> Catalog:
+    """The models of the configuration and of the embedded engine."""
+    return Catalog(map(_with_runner, configured_models(settings, addresses)))
+
+
+async def open_http(stack: AsyncExitStack, proxies: Proxies, private_hosts: Callable[[], Sequence[str]]) -> HttpClient:
+    return await stack.enter_async_context(HttpClient(proxies=proxies, private_hosts=private_hosts))
+
+
+async def build_llm(
+    stack: AsyncExitStack, settings: Settings, storage: Storage, catalog: Catalog, http: HttpClient
+) -> Llm:
+    """Build the router and its background tasks. `settings` are the live ones."""
+    database, redis = storage.database, storage.redis
+    health, providers = ModelHealth(), Providers(http)
+    breakers = SharedBreakers(redis, storage.pubsub, health, catalog)
+    traits = SharedTraits(redis, providers.traits)
+    cache = ResponseCache(redis, cache_settings(settings))
+    stack.push_async_callback(cache.aclose)
+    router = LLMRouter(
+        catalog=catalog,
+        selector=ModelSelector(catalog, router_weights(settings), health, settings.router.last_resort or None),
+        health=health,
+        providers=providers,
+        task_types=_start_task_types(stack, database),
+        cache=cache,
+        database=database,
+        may_probe=breakers.may_probe,
+        default_model=settings.default_llm_model,
+    )
+    statistics = SharedStatistics(database, storage.pubsub, _fading(), settings.router, router.restore)
+    router.use_statistics(statistics)
+    stack.push_async_callback(statistics.close)
+    contexts = ContextPoller(http, router.contexts, lambda: (*catalog, *catalog.adapters))
+    probes = Probes(catalog, health, providers, redis)
+    return Llm(http, providers, router, (statistics.run, breakers.run, traits.run, contexts.run, probes.run))
+
+
+def router_weights(settings: Settings) -> RouterWeights:
+    return RouterWeights(
+        lambda_cost=settings.router.lambda_cost,
+        lambda_latency=settings.router.lambda_latency,
+        latency_target_s=settings.router.latency_target_s,
+    )
+
+
+def cache_settings(settings: Settings) -> CacheSettings:
+    return CacheSettings(
+        ttl_s=settings.cache.ttl_s,
+        project_bytes=settings.cache.project_bytes,
+        total_bytes=settings.cache.total_bytes,
+    )
+
+
+def _start_task_types(stack: AsyncExitStack, database: Database) -> TaskTypes:
+    embedder = Embedder()
+    stack.push_async_callback(embedder.close)
+    task_types = TaskTypes(embedder, database)
+    stack.push_async_callback(task_types.close)
+    task_types.start()
+    return task_types
+
+
+def _with_runner(model: Model) -> Model:
+    """The model, with a runner if Ollama serves its adapters: base and adapters then share one loaded copy."""
+    if model.adapter_host is not AdapterHost.OLLAMA or model.runner:
+        return model
+    return replace(model, runner=runner_of(model))
+
+
+def _fading() -> Fading:
+    weights = RouterWeights()
+    return Fading(weights.gamma, weights.short_gamma, weights.half_life_s)
