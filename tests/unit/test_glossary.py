@@ -40,8 +40,8 @@ ENTRIES = [_entry(line) for line in GLOSSARY.read_text().splitlines() if line.st
 REJECTED = sorted({term for entry in ENTRIES for term in entry.rejected})
 REJECTED_TURKISH = sorted({term for entry in ENTRIES for term in entry.rejected_turkish})
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {GLOSSARY, ROOT / "CODE_OF_CONDUCT.md"})
-"""The code of conduct has the words of its source. `docs/cli.md` contains the help of every command, `docs/configuration.md`
-every configuration key."""
+"""`docs/cli.md` contains the help of every command, and `docs/configuration.md` every configuration key. The code of
+conduct has the words of its source."""
 
 
 def lowered(text: str) -> str:
