@@ -269,7 +269,7 @@ def print_table(measured: Measurements) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("", "before", "after"):
         table.add_column(name, justify="right" if name else "left")
-    table.add_row("held-out rows, as served, by the gate", percent(held_out["base"]), percent(held_out["candidate"]))
+    table.add_row("held-out samples, as served, by the gate", percent(held_out["base"]), percent(held_out["candidate"]))
     name = f"control prompts ({len(control['pairs'])}), as served"
     table.add_row(name, percent(control["base"]), percent(control["candidate"]))
     for number, (tasks, right, to_adapter) in enumerate(measured.rounds, 1):

@@ -189,10 +189,10 @@ class FineTuningSettings(Section):
         description="Folder of adapters and runs, shared by all replicas; by default `models` in data_dir.",
     )
     fewest_rows: int = Field(
-        default=8, ge=1, le=MOST_ROWS, description="Fewest approved training rows with which a run starts."
+        default=8, ge=1, le=MOST_ROWS, description="Fewest approved training samples with which a run starts."
     )
     held_out_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.2, description="Share of the approved rows that is held out of training to evaluate the adapter."
+        default=0.2, description="Share of the approved samples that is held out of training to evaluate the adapter."
     )
     replay_share: Annotated[float, Field(ge=0, le=0.9)] = Field(
         default=0.5, description="Share of the examples that are control prompts answered by the base model itself."
@@ -201,7 +201,7 @@ class FineTuningSettings(Section):
     threads: int = Field(default=0, ge=0, le=1024, description="Threads of a training on a CPU; 0 lets PyTorch choose.")
     timeout_s: Seconds = Field(default=21_600, description="Longest time of training and gate together.")
     control_prompts: int = Field(default=80, ge=8, le=80, description="Control prompts that the gate uses.")
-    held_out_prompts: int = Field(default=100, ge=8, le=1000, description="Most held-out rows that the gate uses.")
+    held_out_prompts: int = Field(default=100, ge=8, le=1000, description="Most held-out samples that the gate uses.")
     margin: Share = Field(default=0.1, description="Loss on control prompts that the gate tolerates.")
     canary_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.5, description="Share of the requests for which a new canary is a candidate; 1 is all."
@@ -216,10 +216,10 @@ class FineTuningSettings(Section):
         default=0,
         ge=0,
         le=MOST_ROWS,
-        description="Number of new approved rows that starts a run automatically; 0 is never.",
+        description="Number of new approved samples that starts a run automatically; 0 is never.",
     )
     trigger_hours: Annotated[float, Field(ge=0, le=87_600)] = Field(
-        default=0, description="Hours after which new approved rows start a run automatically; 0 is never."
+        default=0, description="Hours after which new approved samples start a run automatically; 0 is never."
     )
     trigger_base: str = Field(
         default="", description="Base model of automatic runs; empty is the first that can be trained."

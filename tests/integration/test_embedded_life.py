@@ -187,7 +187,7 @@ async def test_other_engines_run_without_the_model_weights_and_the_status_report
         state = engines.states()["model"]
         assert (state.state, state.pid) == ("failed", None)
         assert "broken.gguf" in state.detail
-        assert "--force-reinstall" in state.detail
+        assert "Reinstall it: kairos model fetch" in state.detail
         assert engines.states()["valkey"].state == "running"
 
 

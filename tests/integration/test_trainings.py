@@ -63,8 +63,8 @@ async def test_plan_counts_usable_rows_and_lists_problems(app: KairosApp):
     plan = await trainings(app).plan(app.project_id, None)
     assert plan.base == "tiny", "the first model that can be trained"
     assert (plan.rows, plan.training + plan.held_out) == (4, 4)
-    assert any("approved rows for training" in problem for problem in plan.problems)
-    with pytest.raises(CannotTrain, match="approved rows"):
+    assert any("approved samples for training" in problem for problem in plan.problems)
+    with pytest.raises(CannotTrain, match="approved samples"):
         await trainings(app).start(app.project_id, app.user_id, "tiny")
 
 

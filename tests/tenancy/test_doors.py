@@ -22,10 +22,10 @@ FILES_WITHOUT_PROJECT_SCOPE = {
     "api/access/first_account.py": "before there is a user: whether one exists, and whether an operator has a password",
     "api/access/api_keys.py": "before a project is known: by the key's prefix",
     "api/routes/joining.py": "before a user is known: by the invitation's link",
-    "orchestration/queue/heartbeat.py": "daemons stand above projects",
-    "orchestration/configuration/configuration.py": "the system's configuration stands above projects",
+    "orchestration/queue/heartbeat.py": "daemons do not belong to a project",
+    "orchestration/configuration/configuration.py": "the system's configuration does not belong to a project",
     "orchestration/configuration/config_changes.py": "so does the number of its newest version",
-    "api/routes/config.py": "daemons and the versions that they run stand above projects",
+    "api/routes/daemons.py": "daemons and the versions that they run do not belong to a project",
 }
 
 

@@ -39,8 +39,9 @@ def _list(cell: str) -> tuple[str, ...]:
 ENTRIES = [_entry(line) for line in GLOSSARY.read_text().splitlines() if line.startswith("| ")][2:]
 REJECTED = sorted({term for entry in ENTRIES for term in entry.rejected})
 REJECTED_TURKISH = sorted({term for entry in ENTRIES for term in entry.rejected_turkish})
-DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {GLOSSARY})
-"""`docs/cli.md` contains the help of every command, and `docs/configuration.md` every configuration key."""
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {GLOSSARY, ROOT / "CODE_OF_CONDUCT.md"})
+"""`docs/cli.md` contains the help of every command, and `docs/configuration.md` every configuration key. The code of
+conduct has the words of its source."""
 
 
 def lowered(text: str) -> str:

@@ -851,7 +851,7 @@ export interface paths {
         };
         /**
          * List Samples
-         * @description The rows, newest first.
+         * @description The samples, newest first.
          */
         get: operations["list_samples_api_dataset_get"];
         put?: never;
@@ -871,7 +871,7 @@ export interface paths {
         };
         /**
          * Stats
-         * @description The number of rows by state and task type.
+         * @description The number of samples by state and task type.
          */
         get: operations["stats_api_dataset_stats_get"];
         put?: never;
@@ -913,11 +913,11 @@ export interface paths {
         put?: never;
         /**
          * Import Rows
-         * @description Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; existing rows are kept.
+         * @description Import samples from JSON lines or a JSON array. Every answer of a prompt is a sample; existing samples are kept.
          *
          *     Formats, detected by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as in exports), preference
          *     pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. An invalid row is refused with its line and the
-         *     reason; the others are imported. An exported row updates its original. At most 50,000 rows per request, and one
+         *     reason; the others are imported. An exported one updates its original. At most 50,000 samples per request, and one
          *     import at a time per project.
          */
         post: operations["import_rows_api_dataset_import_post"];
@@ -936,7 +936,7 @@ export interface paths {
         };
         /**
          * Export Rows
-         * @description Export rows with a correct answer as JSON lines in chat format, without rows that contain possible secrets.
+         * @description Export samples with a correct answer as JSON lines in chat format, except those with possible secrets.
          */
         get: operations["export_rows_api_dataset_export_get"];
         put?: never;
@@ -1070,7 +1070,7 @@ export interface paths {
         put?: never;
         /**
          * Start
-         * @description Start a run: train an adapter on the approved rows, evaluate it in the gate, and deploy it if it is better.
+         * @description Start a run: train an adapter on the approved samples, evaluate it in the gate, and deploy a better one.
          */
         post: operations["start_api_training_post"];
         delete?: never;
@@ -1168,14 +1168,14 @@ export interface paths {
         };
         /**
          * Show Adapter
-         * @description One adapter with its manifest, the gate's report, and the rows used for it.
+         * @description One adapter with its manifest, the gate's report, and the samples used for it.
          */
         get: operations["show_adapter_api_adapters__adapter_id__get"];
         put?: never;
         post?: never;
         /**
          * Delete
-         * @description Delete the adapter's files. Its metadata and its list of rows are kept.
+         * @description Delete the adapter's files. Its metadata and its list of samples are kept.
          */
         delete: operations["delete_api_adapters__adapter_id__delete"];
         options?: never;
@@ -1693,7 +1693,7 @@ export interface components {
             report: components["schemas"]["ReportOut"] | null;
             /**
              * Rows
-             * @description All dataset rows used for its training or evaluation.
+             * @description All samples used for its training or evaluation.
              */
             rows: components["schemas"]["AdapterSampleOut"][];
         };
@@ -2462,19 +2462,19 @@ export interface components {
             new: number;
             /**
              * Updated
-             * @description Existing rows, identified by id or content, that were changed.
+             * @description Existing samples, identified by id or content, that were changed.
              */
             updated: number;
             /**
              * Unchanged
-             * @description Existing rows with the same answer.
+             * @description Existing samples with the same answer.
              */
             unchanged: number;
             /** Refused */
             refused: number;
             /**
              * Refusals
-             * @description The first 1,000 refused rows with the reasons.
+             * @description The first 1,000 refused samples with the reasons.
              */
             refusals: components["schemas"]["RefusedRowOut"][];
         };
@@ -3247,7 +3247,7 @@ export interface components {
         PendingReviewsOut: {
             /**
              * Samples Open
-             * @description Dataset rows without a label.
+             * @description Samples without a label.
              */
             samples_open: number;
             /**
@@ -3281,7 +3281,7 @@ export interface components {
             base: string;
             /**
              * Rows
-             * @description Approved rows, without those that contain possible secrets.
+             * @description Approved samples, without those that contain possible secrets.
              */
             rows: number;
             /** Training */
@@ -6101,7 +6101,7 @@ export interface operations {
     next_sample_api_dataset_next_post: {
         parameters: {
             query?: {
-                /** @description Skip these rows, and release them to others. */
+                /** @description Skip these samples, and release them to others. */
                 skip?: string[] | null;
             };
             header?: never;

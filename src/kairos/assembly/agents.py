@@ -15,7 +15,7 @@ from kairos.agents.registry import AgentRegistry
 from kairos.agents.training import TrainingAgent
 from kairos.assembly.learning import Learning
 from kairos.assembly.llm import Llm
-from kairos.assembly.storage import Storage
+from kairos.assembly.storage import DataStores
 from kairos.config import Settings, config_path
 from kairos.plugins.plugin_loader import PluginLoader
 from kairos.plugins.task_context import PluginServices
@@ -33,7 +33,7 @@ class Agents:
 
 
 async def build_agents(
-    stack: AsyncExitStack, settings: Settings, storage: Storage, llm: Llm, learning: Learning
+    stack: AsyncExitStack, settings: Settings, storage: DataStores, llm: Llm, learning: Learning
 ) -> Agents:
     """Build the agents. Plugins are loaded later, by `PluginLoader.reload`."""
     database, router = storage.database, llm.router

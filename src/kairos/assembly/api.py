@@ -14,7 +14,7 @@ from kairos.api.access.tokens import LocalSecret, TokenKeys
 from kairos.api.live.event_feed import EventFeed
 from kairos.api.readiness import Readiness
 from kairos.api.refusals import Refusals
-from kairos.assembly.storage import Storage
+from kairos.assembly.storage import DataStores
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
 
@@ -33,7 +33,7 @@ class Api:
     background: tuple[BackgroundTask, ...]
 
 
-async def build_api(stack: AsyncExitStack, settings: Settings, storage: Storage, readiness: Readiness) -> Api:
+async def build_api(stack: AsyncExitStack, settings: Settings, storage: DataStores, readiness: Readiness) -> Api:
     """Build the components, and create the first account of a new installation."""
     database = storage.database
     first_account = FirstAccount(database)

@@ -14,7 +14,7 @@ from kairos.assembly.configuration import apply_changes, begin_configuration
 from kairos.assembly.learning import Learning, build_learning
 from kairos.assembly.llm import Llm, build_catalog, build_llm, open_http
 from kairos.assembly.orchestration import Orchestration, build_orchestration
-from kairos.assembly.storage import Storage, open_storage
+from kairos.assembly.storage import DataStores, open_storage
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
 from kairos.db.models import DaemonRole
@@ -30,7 +30,7 @@ class Components:
 
     settings: Settings
     configuration: Configuration
-    storage: Storage
+    storage: DataStores
     llm: Llm
     learning: Learning
     agents: Agents

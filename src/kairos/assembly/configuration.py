@@ -8,14 +8,14 @@ from kairos import logs
 from kairos.assembly.agents import Agents
 from kairos.assembly.llm import Llm, cache_settings, router_weights
 from kairos.assembly.orchestration import Orchestration
-from kairos.assembly.storage import Storage
+from kairos.assembly.storage import DataStores
 from kairos.config import InvalidConfig, Settings
 from kairos.config_reference import value_of
 from kairos.llm.catalog.catalog import Catalog
 from kairos.orchestration.configuration.configuration import Configuration
 
 
-async def begin_configuration(storage: Storage, settings: Settings, catalog: Catalog) -> Configuration:
+async def begin_configuration(storage: DataStores, settings: Settings, catalog: Catalog) -> Configuration:
     """Read the stored configuration. Raises `InvalidConfig` if a setting names an unknown model."""
     configuration = Configuration(storage.database, storage.pubsub, settings, partial(_check_models, catalog))
     configuration.check(settings)

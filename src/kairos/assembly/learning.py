@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kairos.assembly.llm import Llm
-from kairos.assembly.storage import Storage
+from kairos.assembly.storage import DataStores
 from kairos.config import Settings
 from kairos.embedded import EmbeddedEngines
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
@@ -31,7 +31,7 @@ class Learning:
     promotions: Promotions
 
 
-def build_learning(settings: Settings, storage: Storage, llm: Llm, engines: EmbeddedEngines | None) -> Learning:
+def build_learning(settings: Settings, storage: DataStores, llm: Llm, engines: EmbeddedEngines | None) -> Learning:
     database, chosen = storage.database, settings.fine_tuning
     folder = chosen.folder or settings.data_dir / "models"
     files = AdapterFiles(folder, chosen.quota_mb * 2**20)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from kairos.assembly.storage import Storage
+from kairos.assembly.storage import DataStores
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
 from kairos.db.engine import Database
@@ -53,7 +53,7 @@ async def open_http(stack: AsyncExitStack, proxies: Proxies, private_hosts: Call
 
 
 async def build_llm(
-    stack: AsyncExitStack, settings: Settings, storage: Storage, catalog: Catalog, http: HttpClient
+    stack: AsyncExitStack, settings: Settings, storage: DataStores, catalog: Catalog, http: HttpClient
 ) -> Llm:
     """Build the router and its background tasks. `settings` are the live ones."""
     database, redis = storage.database, storage.redis

@@ -14,7 +14,7 @@ from kairos.assembly.agents import Agents
 from kairos.assembly.lanes import LANES
 from kairos.assembly.learning import Learning
 from kairos.assembly.llm import Llm
-from kairos.assembly.storage import Storage
+from kairos.assembly.storage import DataStores
 from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
 from kairos.db.models import DaemonRole
@@ -59,7 +59,7 @@ async def build_orchestration(
     stack: AsyncExitStack,
     role: DaemonRole,
     configuration: Configuration,
-    storage: Storage,
+    storage: DataStores,
     llm: Llm,
     agents: Agents,
     learning: Learning,
@@ -99,7 +99,7 @@ async def build_orchestration(
 def _coordinator(
     stack: AsyncExitStack,
     settings: Settings,
-    storage: Storage,
+    storage: DataStores,
     llm: Llm,
     agents: Agents,
     leases: Leases,
@@ -122,7 +122,7 @@ def _coordinator(
 
 
 def _heartbeat(
-    stack: AsyncExitStack, name: str, role: DaemonRole, configuration: Configuration, storage: Storage
+    stack: AsyncExitStack, name: str, role: DaemonRole, configuration: Configuration, storage: DataStores
 ) -> Heartbeat:
     """The heartbeat of this daemon, which also reports each change of its configuration."""
     status = partial(_daemon_status, role, configuration.live.view, configuration)

@@ -26,7 +26,7 @@ MIGRATION_LIMIT_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Storage:
+class DataStores:
     """Connections to PostgreSQL and Redis."""
 
     database: Database
@@ -34,7 +34,7 @@ class Storage:
     pubsub: PubSub
 
 
-async def open_storage(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> Storage:
+async def open_storage(stack: AsyncExitStack, settings: Settings, addresses: Addresses) -> DataStores:
     """Migrate the database and connect to both engines; the stack closes the connections."""
     at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
     await _migrate(at)
@@ -45,7 +45,7 @@ async def open_storage(stack: AsyncExitStack, settings: Settings, addresses: Add
     stack.push_async_callback(redis.aclose)
     # A later outage is tolerated; at the start, an unreachable Redis is most likely a wrong address.
     await wait_until_reachable(redis, ENGINE_WAIT_S)
-    return Storage(database, redis, PubSub(redis))
+    return DataStores(database, redis, PubSub(redis))
 
 
 async def _migrate(at: DatabaseAddresses) -> None:

@@ -48,7 +48,7 @@ def show(context: typer.Context, adapter: Which, project: Project = None, json: 
     output.out.print(output.state(found["state"]), output.plain(f"{found['name']}: {found['reason'] or ''}"))
     trained = sum(row["part"] == "training" for row in found["rows"])
     erased = sum(row["erased"] for row in found["rows"])
-    output.out.print(f"trained on {trained} rows, {len(found['rows']) - trained} held out, {erased} erased later")
+    output.out.print(f"trained on {trained} samples, {len(found['rows']) - trained} held out, {erased} erased later")
     if found["report"]:
         _show_report(found["report"])
 
@@ -111,7 +111,7 @@ def _find(client: Client, wanted: str) -> dict[str, Any]:
 
 def _show_report(report: dict[str, Any]) -> None:
     rows = []
-    for name, title in (("held_out", "held-out rows"), ("control", "control prompts")):
+    for name, title in (("held_out", "held-out samples"), ("control", "control prompts")):
         found = report[name]
         interval = "" if found["low"] is None else f"{found['low']:+.0%} … {found['high']:+.0%}"
         rows.append([title, str(len(found["pairs"])), _share(found["base"]), _share(found["candidate"]), interval])

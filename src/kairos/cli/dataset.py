@@ -14,7 +14,7 @@ from kairos.errors import InvalidInput
 app = typer.Typer(help="Corrections and other samples for fine-tuning.", no_args_is_help=True)
 
 MOST_SHOWN = 20
-"""Refused rows that are printed at most."""
+"""Refused samples that are printed at most."""
 
 
 @app.command("list")
@@ -24,7 +24,7 @@ def list_rows(
     limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
     json: Json = False,
 ) -> None:
-    """List the newest rows."""
+    """List the newest samples."""
     items = context_of(context).client().get("/api/dataset", state=state, limit=limit)["items"]
     if json:
         return output.show_json(items)
@@ -45,11 +45,13 @@ def list_rows(
 
 @app.command()
 def stats(context: typer.Context, json: Json = False) -> None:
-    """Show the number of rows by state."""
+    """Show the number of samples by state."""
     found = context_of(context).client().get("/api/dataset/stats")
     if json:
         return output.show_json(found)
-    output.out.print(output.table(["state", "rows"], [[name, str(count)] for name, count in found["states"].items()]))
+    output.out.print(
+        output.table(["state", "samples"], [[name, str(count)] for name, count in found["states"].items()])
+    )
     output.out.print(f"repeated faults: {found['joined']}")
     if found["waiting_for_clearing"]:
         output.out.print(f"excluded until reviewed: {found['waiting_for_clearing']} with possible secrets")
@@ -67,9 +69,9 @@ def import_rows(
     approve: Annotated[bool, typer.Option(help="Import as approved: used for training without review.")] = False,
     json: Json = False,
 ) -> None:
-    """Import rows from a file. Every answer of a prompt is a row, and exported rows are updated.
+    """Import samples from a file. Every answer of a prompt is a sample, and exported samples are updated.
 
-    Refused rows are listed with line and reason (exit code 2). After an interruption, run the same command again.
+    Refused samples are listed with line and reason (exit code 2). After an interruption, run the same command again.
     """
     done = dataset_upload.send(context_of(context).client(), file, approve=approve)
     if json:
@@ -93,8 +95,8 @@ def _show_refusals(done: dict[str, Any]) -> None:
 def export(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The file to write.")],
-    state: Annotated[str, typer.Option(help="The state of the rows.")] = "approved",
+    state: Annotated[str, typer.Option(help="The state of the samples.")] = "approved",
 ) -> None:
-    """Write rows with a correct answer as JSON lines, without rows that contain possible secrets."""
+    """Write samples with a correct answer as JSON lines, without those that contain possible secrets."""
     size = context_of(context).client().download(f"/api/dataset/export?state={state}", file)
     output.out.print(f"{output.plain(str(file))}: {size} bytes")

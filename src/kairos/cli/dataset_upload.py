@@ -1,6 +1,6 @@
 """Upload a file of training data in parts, with a progress bar.
 
-Existing rows are not changed, so an interrupted import can be resumed by running the same command again.
+Existing samples are not changed, so an interrupted import can be resumed by running the same command again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kairos.fine_tuning.dataset.formats.records import Record, WideText, records
 PART_BYTES = 1024 * 1024
 """Half of the default `server.body_limit_bytes`. A part that is too large for the server is split in half."""
 PART_ROWS = 1_000
-"""Equal to the number of refused rows that the server lists per request (`dataset_import.MAX_REFUSALS`)."""
+"""Equal to the number of refused samples that the server lists per request (`dataset_import.MAX_REFUSALS`)."""
 TRIES = 6
 LONGEST_WAIT_S = 8.0
 COUNTS = ("rows", "new", "updated", "unchanged", "refused")
@@ -41,10 +41,10 @@ class Interrupted(Refused):
     def __init__(self, cause: BaseException, sent: int, rows: int, file: Path) -> None:
         self._cause = cause
         reason = "it was interrupted." if isinstance(cause, KeyboardInterrupt) else str(cause)
-        remedy = "Run the same command again: existing rows are not changed."
+        remedy = "Run the same command again: existing samples are not changed."
         status = getattr(cause, "http_status", getattr(cause, "status", 0))
         super().__init__(
-            status, "import_interrupted", f"{sent} of {rows} rows of {file} were sent, but then: {reason} {remedy}"
+            status, "import_interrupted", f"{sent} of {rows} samples of {file} were sent, but then: {reason} {remedy}"
         )
 
     @property
@@ -79,7 +79,7 @@ def send(client: Client, file: Path, *, approve: bool) -> dict[str, Any]:
     with _opened(file) as body:
         rows = sum(1 for _ in _records(file, body))
         if not rows:
-            raise InvalidInput(where=str(file), problem="it has no row", remedy="Write one JSON object per line")
+            raise InvalidInput(where=str(file), problem="it has no sample", remedy="Write one JSON object per line")
         client.get("/api/auth/me")  # fail at once if the server is not running or the user is not signed in
         report = UploadReport()
         with _progress(rows) as advance:
@@ -175,7 +175,7 @@ def _opened(file: Path) -> Iterator[bytes | mmap.mmap]:
 @contextlib.contextmanager
 def _progress(rows: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error, if that is a terminal."""
-    columns = TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("samples"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=output.err, transient=True, disable=not output.err.is_terminal) as progress:
-        task = progress.add_task("rows", total=rows)
+        task = progress.add_task("samples", total=rows)
         yield lambda number: progress.advance(task, number)

@@ -45,7 +45,7 @@ def fine_tune(
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     json: Json = False,
 ) -> None:
-    """Train an adapter on the approved rows. The gate evaluates it, and a better adapter is deployed."""
+    """Train an adapter on the approved samples. The gate evaluates it, and a better adapter is deployed."""
     client = client_in(context_of(context), project)
     body: dict[str, Any] = {"base": model}
     if dry_run:
@@ -56,7 +56,7 @@ def fine_tune(
         return _follow(client, run["id"], json)
     if json:
         return output.show_json(run)
-    output.out.print(f"run {run['id']}: {output.plain(run['base'])} on {run['rows']} rows")
+    output.out.print(f"run {run['id']}: {output.plain(run['base'])} on {run['rows']} samples")
     output.err.print(f"follow it: kairos training watch {run['id']}", style="dim")
 
 
@@ -77,7 +77,7 @@ def list_runs(context: typer.Context, project: Project = None, json: Json = Fals
         ]
         for run in items
     ]
-    output.out.print(output.table(["state", "base", "rows#?", "age#?", "", "id"], rows))
+    output.out.print(output.table(["state", "base", "samples#?", "age#?", "", "id"], rows))
 
 
 @training.command()
@@ -99,7 +99,7 @@ def _show_plan(plan: dict[str, Any], json: bool) -> None:
     memory, disk = plan["memory_bytes"], plan["disk_bytes"]
     rows = [
         ["base", output.plain(plan["base"])],
-        ["approved rows", f"{plan['rows']}: {plan['training']} for training, {plan['held_out']} held out"],
+        ["approved samples", f"{plan['rows']}: {plan['training']} for training, {plan['held_out']} held out"],
         ["control prompts", f"{plan['replayed']} replayed"],
         ["device", output.plain(plan["device"])],
         ["memory", f"about {_mb(memory['needed'])} needed, {_mb(memory['free'])} free"],

@@ -130,7 +130,7 @@ def test_interrupted_import_reports_its_progress_and_how_to_resume(tmp_path: Pat
     with pytest.raises(dataset_upload.Interrupted) as interrupted:
         send(Server(fails={2: error}), tmp_path / "rows", "\n".join(['{"a": 1}'] * 7))
     assert interrupted.value.exit == code
-    assert "3 of 7 rows" in str(interrupted.value)
+    assert "3 of 7 samples" in str(interrupted.value)
     assert "Run the same command again" in str(interrupted.value)
 
 

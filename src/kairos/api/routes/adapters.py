@@ -130,7 +130,7 @@ class AdapterSampleOut(BaseModel):
 class AdapterDetail(AdapterOut):
     manifest: dict[str, Any]
     report: ReportOut | None
-    rows: list[AdapterSampleOut] = Field(description="All dataset rows used for its training or evaluation.")
+    rows: list[AdapterSampleOut] = Field(description="All samples used for its training or evaluation.")
 
 
 class RollBackBody(Body):
@@ -154,7 +154,7 @@ async def roll_back(services: ServicesDep, member: WriterDep, body: RollBackBody
 
 @routes.get("/{adapter_id}", responses=responses(401, 403, 404, 409, 422, 503))
 async def show_adapter(services: ServicesDep, member: ReaderDep, adapter_id: UUID) -> AdapterDetail:
-    """One adapter with its manifest, the gate's report, and the rows used for it."""
+    """One adapter with its manifest, the gate's report, and the samples used for it."""
     async with services.database.project(member.project_id) as session:
         row = await adapters.get(session, adapter_id)
         if row is None:
@@ -204,7 +204,7 @@ async def refuse(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> 
 
 @routes.delete("/{adapter_id}", responses=responses(401, 403, 404, 409, 422, 503))
 async def delete(services: ServicesDep, member: WriterDep, adapter_id: UUID) -> AdapterOut:
-    """Delete the adapter's files. Its metadata and its list of rows are kept."""
+    """Delete the adapter's files. Its metadata and its list of samples are kept."""
     return AdapterOut(
         **_response(services, await services.promotions.delete(member.project_id, adapter_id, member.user_id))
     )

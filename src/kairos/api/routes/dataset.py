@@ -124,10 +124,10 @@ class ImportedOut(BaseModel):
 
     rows: int
     new: int
-    updated: int = Field(description="Existing rows, identified by id or content, that were changed.")
-    unchanged: int = Field(description="Existing rows with the same answer.")
+    updated: int = Field(description="Existing samples, identified by id or content, that were changed.")
+    unchanged: int = Field(description="Existing samples with the same answer.")
     refused: int
-    refusals: list[RefusedRowOut] = Field(description=f"The first {MAX_REFUSALS:,} refused rows with the reasons.")
+    refusals: list[RefusedRowOut] = Field(description=f"The first {MAX_REFUSALS:,} refused samples with the reasons.")
 
 
 class Erased(BaseModel):
@@ -146,7 +146,7 @@ async def list_samples(
     cursor: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> SamplePage:
-    """The rows, newest first."""
+    """The samples, newest first."""
     async with services.database.project(member.project_id) as session:
         rows = await dataset.page(
             session, before=cursor, limit=limit + 1, states=state or (), task_type=task_type, search=q
@@ -157,7 +157,7 @@ async def list_samples(
 
 @routes.get("/stats", responses=responses(401, 403, 409, 503))
 async def stats(services: ServicesDep, member: ReaderDep) -> Stats:
-    """The number of rows by state and task type."""
+    """The number of samples by state and task type."""
     async with services.database.project(member.project_id) as session:
         counted = await dataset.counts(session)
     states = dict.fromkeys(SampleState, 0)
@@ -178,7 +178,7 @@ async def next_sample(
     services: ServicesDep,
     member: WriterDep,
     skip: Annotated[
-        list[UUID] | None, Query(max_length=MOST_SKIPPED, description="Skip these rows, and release them to others.")
+        list[UUID] | None, Query(max_length=MOST_SKIPPED, description="Skip these samples, and release them to others.")
     ] = None,
 ) -> SampleOut | None:
     """Claim a row that waits for review. It is reserved for you for ten minutes."""
@@ -198,11 +198,11 @@ async def import_rows(
     request: Request,
     approve: Annotated[bool, Query(description="Import as approved instead of corrected.")] = False,
 ) -> ImportedOut:
-    """Import rows from JSON lines or a JSON array. Every answer of a prompt is a row; existing rows are kept.
+    """Import samples from JSON lines or a JSON array. Every answer of a prompt is a sample; existing samples are kept.
 
     Formats, detected by their keys: OpenAI chat (`messages`, with `rejected` and `task_type` as in exports), preference
     pairs of OpenAI and TRL, Alpaca, ShareGPT, prompt and completion. An invalid row is refused with its line and the
-    reason; the others are imported. An exported row updates its original. At most 50,000 rows per request, and one
+    reason; the others are imported. An exported one updates its original. At most 50,000 samples per request, and one
     import at a time per project.
     """
     async with slot(services.database, member.project_id, member.user_id) as taken:
@@ -231,7 +231,7 @@ def _records(body: bytes) -> Iterator[Record]:
     responses={**responses(401, 403, 409, 422, 503), 200: {"content": {JSON_LINES: {}}}},
 )
 async def export_rows(services: ServicesDep, member: ReaderDep, state: SampleState = SampleState.APPROVED) -> Response:
-    """Export rows with a correct answer as JSON lines in chat format, without rows that contain possible secrets."""
+    """Export samples with a correct answer as JSON lines in chat format, except those with possible secrets."""
     lines = StreamingResponse(_lines(services, member, state), media_type=JSON_LINES)
     return WatchedDownload(lines, services.events, right_of(member))
 

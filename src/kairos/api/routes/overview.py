@@ -67,7 +67,7 @@ class Saved(BaseModel):
 
 
 class PendingReviewsOut(BaseModel):
-    samples_open: int = Field(description="Dataset rows without a label.")
+    samples_open: int = Field(description="Samples without a label.")
     rejected_tasks: int = Field(description="Rejected tasks without a label.")
     adapters_need_approval: int = Field(description="Adapters that need a person's approval.")
 

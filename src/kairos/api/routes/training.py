@@ -49,7 +49,7 @@ class Amount(BaseModel):
 
 class PlanOut(BaseModel):
     base: str
-    rows: int = Field(description="Approved rows, without those that contain possible secrets.")
+    rows: int = Field(description="Approved samples, without those that contain possible secrets.")
     training: int
     held_out: int = Field(description="Rows held out of training, to evaluate the adapter.")
     replayed: int = Field(description="Control prompts answered by the base model, among the examples.")
@@ -124,7 +124,7 @@ async def plan(trainings: TrainingsDep, member: ReaderDep, body: PlanBody) -> Pl
 
 @routes.post("", status_code=201, responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def start(trainings: TrainingsDep, member: WriterDep, body: RunBody) -> RunOut:
-    """Start a run: train an adapter on the approved rows, evaluate it in the gate, and deploy it if it is better."""
+    """Start a run: train an adapter on the approved samples, evaluate it in the gate, and deploy a better one."""
     overrides = Overrides(body.epochs, body.learning_rate, body.rank, body.seed)
     return _run(await trainings.start(member.project_id, member.user_id, body.base, overrides))
 

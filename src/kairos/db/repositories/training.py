@@ -64,7 +64,7 @@ async def end(session: AsyncSession, run_id: UUID, state: RunState, error: str |
 
 
 async def due(connection: AsyncConnection, rows: int | None, every: timedelta | None) -> list[ProjectId]:
-    """Projects whose approved rows meet the installation's triggers, by a function of the system role. Empty if another
+    """Projects whose samples trigger a run, by a function of the system role. Empty if another
     replica holds the lock."""
     if not await connection.scalar(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": TRIGGER_LOCK}):
         return []

@@ -17,7 +17,7 @@ from typing import Any
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-"""Confidence of the displayed intervals, and of the improvement on held-out rows."""
+"""Confidence of the displayed intervals, and of the improvement on held-out samples."""
 NO_WORSE_CONFIDENCE = 0.6
 """Confidence of the interval on control prompts whose lower end must be within the margin: a 20 % chance beyond it.
 After any training, a small model answers some of these prompts differently, better or worse. With 80 prompts, the lower
@@ -147,7 +147,7 @@ def interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tu
 
 
 def rule(held_out: Comparison, control: Comparison, margin: float) -> GateReport:
-    """Decide on a candidate: promote it if it is better on held-out rows and not worse on control prompts by more than
+    """Decide on a candidate: promote it if it is better on held-out samples and not worse on control prompts by over
     the margin."""
     ruling, reason = _ruling(held_out, control, margin)
     return GateReport(held_out, control, margin, ruling, reason)
@@ -157,14 +157,14 @@ def _ruling(held_out: Comparison, control: Comparison, margin: float) -> tuple[G
     if control.difference is not None and control.difference < -margin:
         return GateOutcome.REFUSE, f"worse on control prompts by {-control.difference:.0%}, more than {margin:.0%}"
     if held_out.difference is not None and held_out.difference < 0:
-        return GateOutcome.REFUSE, f"worse on held-out rows by {-held_out.difference:.0%}"
+        return GateOutcome.REFUSE, f"worse on held-out samples by {-held_out.difference:.0%}"
     if held_out.low is None or control.low is None:
-        few = "held-out rows" if held_out.low is None else "control prompts"
+        few = "held-out samples" if held_out.low is None else "control prompts"
         return GateOutcome.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} {few}: review the pairs and decide"
     if held_out.low <= 0:
         return (
             GateOutcome.NEEDS_APPROVAL,
-            f"not significantly better on held-out rows (95 %: at least {held_out.low:+.0%})",
+            f"not significantly better on held-out samples (95 %: at least {held_out.low:+.0%})",
         )
     worst, _ = interval([pair.difference for pair in control.pairs], NO_WORSE_CONFIDENCE)
     if worst < -margin:
@@ -174,5 +174,5 @@ def _ruling(held_out: Comparison, control: Comparison, margin: float) -> tuple[G
         )
     return (
         GateOutcome.PROMOTE,
-        f"better on held-out rows by {held_out.difference:+.0%} (95 %: at least {held_out.low:+.0%})",
+        f"better on held-out samples by {held_out.difference:+.0%} (95 %: at least {held_out.low:+.0%})",
     )

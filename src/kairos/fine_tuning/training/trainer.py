@@ -54,7 +54,7 @@ ADAPTER_BYTES = 128 * 2**20
 
 
 class CannotTrain(KairosError):
-    """The model {base} cannot be trained on the project's rows now: {reasons}."""
+    """The model {base} cannot be trained on the project's samples now: {reasons}."""
 
     status, code, exit_code = 409, "cannot_train", 5
 
@@ -83,7 +83,7 @@ class TrainingPlan:
 
     base: str
     rows: int
-    """Approved rows, without those that seem to contain secrets."""
+    """Approved samples, without those that seem to contain secrets."""
     training: int
     held_out: int
     replayed: int
@@ -248,8 +248,8 @@ class Trainer:
 
     def _too_few(self, training: int) -> str:
         return (
-            f"{training} approved rows for training, but at least {self._settings.fewest_rows} are needed"
-            " (held-out rows do not count)"
+            f"{training} approved samples for training, but at least {self._settings.fewest_rows} are needed"
+            " (held-out samples do not count)"
         )
 
 

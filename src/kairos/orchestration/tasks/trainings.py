@@ -169,7 +169,7 @@ class Trainings:
 
     def _task(self, run: TrainingRunRow) -> NewTask:
         return NewTask(
-            prompt=f"Fine-tune {run.base} on {run.rows} approved rows",
+            prompt=f"Fine-tune {run.base} on {run.rows} approved samples",
             agent=TrainingAgent.name,
             task_type="kairos:training",
             lane=Lane.TRAIN,
