@@ -38,7 +38,7 @@ class LeaseLost(KairosError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _JournalEntry:
     write: Write
     fenced: bool
     """Whether it is stored only while the attempt holds its lease."""
@@ -55,7 +55,7 @@ class AttemptJournal:
         self._database = database
         self._claim = claim
         self._notices = notices
-        self._entries: list[_Entry] = []
+        self._entries: list[_JournalEntry] = []
         self._lock = asyncio.Lock()
         self._flushing: asyncio.Task[None] | None = None
         self._storing: tuple[int, int] | None = None
@@ -80,7 +80,7 @@ class AttemptJournal:
 
     def record(self, write: Write) -> None:
         """Add a record. It is stored even if the lease is lost, like the cost of a call."""
-        self._add(_Entry(write, fenced=False))
+        self._add(_JournalEntry(write, fenced=False))
 
     async def emit(self, kind: EventKind, data: Mapping[str, Any]) -> None:
         """Add a task event. Raises `LeaseLost` once the loss was noticed."""
@@ -93,7 +93,7 @@ class AttemptJournal:
             attempt = claim.task.attempt
             await history.add_event(session, claim.project_id, claim.task_id, attempt, kind, kept, age_s=age_s)
 
-        self._add(_Entry(write, fenced=True))
+        self._add(_JournalEntry(write, fenced=True))
 
     async def flush(self) -> None:
         """Store the entries now. Without the lease, events are discarded. Raises `EngineUnavailable`, `ProjectGone`."""
@@ -131,7 +131,7 @@ class AttemptJournal:
             if fenced or not entry.fenced:
                 await entry.write(session)
 
-    def _add(self, entry: _Entry) -> None:
+    def _add(self, entry: _JournalEntry) -> None:
         self._entries.append(entry)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_later(), name=f"journal of task {self._claim.task_id}")
