@@ -165,6 +165,31 @@ async def test_another_replica_receives_statistics_at_once(addresses: Addresses,
     await redis.aclose()
 
 
+async def test_own_notices_are_ignored_and_those_of_others_are_combined(
+    database: Database, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+):
+    redis = connect(addresses.redis_url)
+    project_id, _ = await new_project_in(database)
+    shared = Replica(database, PubSub(redis)).statistics
+    await shared.load(project_id)
+    reads: list[ProjectId] = []
+
+    async def read(project_id: ProjectId) -> None:
+        reads.append(project_id)
+
+    monkeypatch.setattr(shared, "_read_back", read)
+    own, other, another = (f"{project_id} {name}".encode() for name in (shared._name, new_id(), new_id()))
+    unknown, earlier_version = f"{new_id()} {new_id()}".encode(), str(project_id).encode()
+    for notices, number in (({own, unknown, b"\xff"}, 0), ({own, other, another}, 1), ({earlier_version}, 1)):
+        reads.clear()
+        await shared._read_changed(frozenset(notices))
+        assert reads == [project_id] * number, notices
+    reads.clear()
+    await shared._read_changed(None)
+    assert reads == [project_id], "everything is read"
+    await redis.aclose()
+
+
 async def test_label_of_a_person_overrides_checks_and_is_not_overridden_by_them(database: Database, addresses):
     redis = connect(addresses.redis_url)
     project_id, _ = await new_project_in(database)
