@@ -16,7 +16,7 @@ NAMESPACE = "kairos"  # tests on a shared Redis use another
 
 
 def queue_lane(lane: Lane, namespace: str = NAMESPACE) -> str:
-    """The prefix of all keys of a lane; the head of queue.lua describes what it appends."""
+    """The prefix of all keys of a lane; the head of queue.lua lists the suffixes."""
     return f"{namespace}:queue:{{{lane}}}:"
 
 

@@ -41,7 +41,7 @@ REJECTED = sorted({term for entry in ENTRIES for term in entry.rejected})
 REJECTED_TURKISH = sorted({term for entry in ENTRIES for term in entry.rejected_turkish})
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {GLOSSARY, ROOT / "CODE_OF_CONDUCT.md"})
 """`docs/cli.md` contains the help of every command, and `docs/configuration.md` every configuration key. The code of
-conduct has the words of its source."""
+conduct keeps the wording of its source."""
 
 
 def lowered(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import signal
 import tempfile
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from kairos.embedded.engine import REMEDY, EngineNotStarted, NoAnswer, StillStar
 from kairos.embedded.folder import DataFolder
 from kairos.embedded.folder_rights import close_secret
 from kairos.embedded.ports import HOST
-from kairos.embedded.postgres_files import PostgresPaths, find_paths
+from kairos.embedded.postgres_files import PostgresPaths, find_paths, remove_unfinished
 from kairos.embedded.process import Command, OwnedProcess
 from kairos.embedded.user_name import environment_with_name
 
@@ -160,7 +159,7 @@ class PostgresEngine:
         """Create the cluster in a temporary folder and rename it, so that an incomplete cluster is never used."""
         home = self.paths.home
         for unfinished in home.glob("new-data-*"):
-            await run_in_thread(partial(shutil.rmtree, unfinished, ignore_errors=True), PREPARE_LIMIT_S)
+            await run_in_thread(partial(remove_unfinished, unfinished), PREPARE_LIMIT_S)
         made = Path(tempfile.mkdtemp(prefix="new-data-", dir=home))
         self.paths.chown(made)
         password = home / "initdb.password"

