@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -75,17 +76,24 @@ async def test_lost_lease_discards_events_and_keeps_records(app: KairosApp):
         await journal.emit(EventKind.VERDICT, {})
 
 
+LOST = EngineUnavailable(engine="PostgreSQL", address="test", reason="lost", remedy="Wait")
+
+
 @pytest.mark.parametrize("committed", [True, False])
-async def test_entries_are_stored_once_if_the_connection_is_lost(
-    app: KairosApp, monkeypatch: pytest.MonkeyPatch, committed: bool
+@pytest.mark.parametrize("error", [LOST, asyncio.CancelledError()], ids=["lost", "cancelled"])
+async def test_entries_are_stored_once_if_their_transaction_is_interrupted(
+    app: KairosApp, monkeypatch: pytest.MonkeyPatch, error: BaseException, committed: bool
 ):
-    """The connection is lost after COMMIT was sent, or before."""
+    """The interruption comes after COMMIT was sent, or before. The next transaction cannot even begin."""
     claim = await claimed(app)
     journal = journal_of(app, claim)
     await journal.emit(EventKind.DRAFTING, {})
     journal.record(_note)
     with monkeypatch.context() as patched:
-        patched.setattr(app.database, "project", _losing(app.database.project, committed))
+        patched.setattr(app.database, "project", _interrupted(app.database.project, error, committed))
+        with pytest.raises(type(error)):
+            await journal.flush()
+        patched.setattr(app.database, "project", _unreachable)
         with pytest.raises(EngineUnavailable):
             await journal.flush()
     assert ("drafting" in await kinds(app, claim)) is committed
@@ -95,16 +103,22 @@ async def test_entries_are_stored_once_if_the_connection_is_lost(
     assert await _notes(app) == 1
 
 
-def _losing(project, committed: bool):
+def _interrupted(project, error: BaseException, committed: bool):
     @asynccontextmanager
-    async def losing(project_id) -> AsyncIterator[Session]:
+    async def interrupted(project_id) -> AsyncIterator[Session]:
         async with project(project_id) as session:
             yield session
             if not committed:
-                raise EngineUnavailable(engine="PostgreSQL", address="test", reason="lost", remedy="Wait")
-        raise EngineUnavailable(engine="PostgreSQL", address="test", reason="lost", remedy="Wait")
+                raise error
+        raise error
 
-    return losing
+    return interrupted
+
+
+@asynccontextmanager
+async def _unreachable(project_id) -> AsyncIterator[Session]:
+    raise LOST
+    yield
 
 
 async def _note(session: Session) -> None:

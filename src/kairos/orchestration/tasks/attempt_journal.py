@@ -114,10 +114,9 @@ class AttemptJournal:
                 async with self._database.project(self._claim.project_id) as session:
                     await self._settle(session)
                     yield session
-            except EngineUnavailable:
-                self._uncertain = self._storing
+            except BaseException:  # a cancelled COMMIT may have taken effect too
+                self._uncertain = self._storing or self._uncertain
                 raise
-            self._uncertain = None
             if self._storing:
                 del self._entries[: self._storing[1]]
 
