@@ -15,6 +15,7 @@ from kairos.db.models import EventKind, MetricRow, TaskRow, TaskState
 from kairos.errors import EngineUnavailable
 from kairos.orchestration.queue.claim import Claim
 from kairos.orchestration.tasks.attempt_journal import LeaseLost
+from kairos.tenancy import ProjectId
 from tests.kit.attempts import claimed, journal_of
 from tests.kit.conditions import eventually
 from tests.kit.kairos_app import KairosApp
@@ -33,6 +34,26 @@ async def test_short_attempt_is_stored_in_one_transaction(app: KairosApp):
     assert len({events[kind].xact for kind in ("drafting", "decision", "verdict", "succeeded")}) == 1
     assert len({event.xact for event in events.values()}) == 3, "submission, claim and result"
     assert (decision.answered, decision.quality) == ("echo", 1.0)
+
+
+async def test_renewal_of_leases_after_the_result_was_stored_does_not_stop_the_attempt(
+    app: KairosApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """The attempt still announces measured qualities. Its lease ended with the result."""
+    statistics, leases = app.parts.llm.router._statistics, app.parts.orchestration.worker._leases
+    assert statistics is not None
+    states = []
+
+    async def renew(project_id: ProjectId) -> None:
+        states.extend([(await app.task(claim.task_id)).state for claim in leases.claims()])
+        await leases.renew()
+
+    monkeypatch.setattr(statistics, "announce", renew)
+    async with app.working():
+        task = await app.finished(await app.submit("say hello", require=("hello",)))
+        await eventually(lambda: not leases.claims(), why="the attempt ends")
+    assert (task.state, states) == (TaskState.SUCCEEDED, [TaskState.SUCCEEDED])
+    assert "lost its lease" not in caplog.text
 
 
 async def test_events_of_a_long_attempt_are_stored_before_its_end(app: KairosApp, models: ModelServer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,6 @@ from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, as
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
-SCREENSHOTS = ROOT / "tests" / "screenshots"
 NAMES = (
     *("chromium", "chromium-browser", "google-chrome"),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -25,6 +25,8 @@ ALL_RULES: tuple[str, ...] = ()
 COLOUR_RULES = ("color-contrast", "link-in-text-block")
 """The axe rules that depend on colours. The others give the same result in every colour scheme."""
 SCHEMES: dict[Scheme, tuple[str, ...]] = {"light": ALL_RULES, "dark": COLOUR_RULES}
+SCREENSHOTS = "KAIROS_TEST_SCREENSHOTS"
+"""Environment variable with the folder for screenshots. Without it none are taken, because they take time."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -145,6 +147,6 @@ class Visitor:
         ]
 
     async def screenshot(self, name: str) -> None:
-        """Save a screenshot for a person to look at; git ignores the folder."""
-        SCREENSHOTS.mkdir(exist_ok=True)
-        await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        """Save a screenshot for a person to look at, if `KAIROS_TEST_SCREENSHOTS` names a folder."""
+        if folder := os.environ.get(SCREENSHOTS):
+            await self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

@@ -38,6 +38,9 @@ class RunningClaim:
     claim: Claim
     task: asyncio.Task[object]
     stopped: StopReason | None = None
+    concluding: bool = False
+    """Whether its result is being stored. A stop now comes too late, and a lease that is gone has been given up by the
+    result itself."""
 
     def stop(self, reason: StopReason) -> None:
         """Cancel the run and record the reason for the coordinator.
@@ -107,7 +110,7 @@ class Leases:
                 self._apply(run, renewed.get(run.claim.task_id))
 
     def _apply(self, run: RunningClaim, renewed: tasks.RenewedLease | None) -> None:
-        if self._runs.get(run.claim.task_id) is not run:
+        if self._runs.get(run.claim.task_id) is not run or run.concluding:
             return
         if renewed is None:
             log.warning("task %s lost its lease and is stopped here", run.claim.task_id)

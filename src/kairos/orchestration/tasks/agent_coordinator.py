@@ -254,6 +254,7 @@ class AgentCoordinator:
         cannot be stored at all fails the task at once. Raises `LeaseLost`.
         """
         claim = attempt.claim
+        attempt.run.concluding = True
 
         async def write_all(session: Session, written: Outcome) -> None:
             await attempt.journal.store(session)
