@@ -17,7 +17,7 @@ from tests.kit.daemon_process import DaemonProcess
 
 pytest.importorskip("trl", reason="needs `make train`")
 
-SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1, epochs=2.5, answer_tokens=24)
+SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1, epochs=2.5, answer_tokens=16)
 SETTINGS = {
     "guardian": {"tries": 1},
     "queue": {"lease_s": 3, "sweep_s": 0.5},
