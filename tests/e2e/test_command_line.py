@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import typer.main
+from typer.testing import CliRunner
 
+from kairos.cli.app import app
 from scripts import documents
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, command, parsed
@@ -26,6 +31,12 @@ async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daem
     yield started
     if started.process.poll() is None:
         assert await started.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def task_id(daemon: DaemonProcess) -> str:
+    """A task that has ended."""
+    return parsed(kairos(daemon, "task", "submit", "Say hello.", "--wait", "--json"))["id"]
 
 
 def kairos(daemon: DaemonProcess, *arguments: str):
@@ -95,6 +106,39 @@ def test_commands_print_json(daemon: DaemonProcess):
     assert 100 < status["memory_mb"]["total"] < 600
     assert status["ready_s"] > 0
     assert all(finding["ok"] for finding in parsed(kairos(daemon, "doctor", "--json")))
+
+
+ACTING = ("start", "migrate", "login", "logout", "fine-tune", "task submit", "model fetch", "plugin reload")
+"""The commands without required arguments that change something."""
+
+
+def showing_commands(group: Any, *path: str) -> Iterator[str]:
+    """The commands that list or show something and need no argument."""
+    for name, found in group.commands.items():
+        if hasattr(found, "commands"):
+            yield from showing_commands(found, *path, name)
+        elif not any(parameter.required for parameter in found.params):
+            yield " ".join((*path, name))
+
+
+SHOWING = sorted(set(showing_commands(typer.main.get_command(app))).difference(ACTING))
+OF_ONE = (
+    "task show TASK",
+    "task watch TASK",
+    "router explain TASK",
+    "model show smollm2-135m",
+    "config get router.lambda_cost",
+)
+
+
+@pytest.mark.parametrize("line", [*SHOWING, *OF_ONE])
+async def test_commands_that_show_something_print_text_and_json(daemon: DaemonProcess, task_id: str, line: str):
+    arguments = line.replace("TASK", task_id).split()
+    environment = {"KAIROS_CONFIG": str(daemon.config), "XDG_CONFIG_HOME": str(daemon.folder / "config")}
+    for options in ([], ["--json"]):
+        shown = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, *options], env=environment)
+        assert shown.exit_code == 0, f"{shown.output}{shown.exception!r}"
+        assert shown.output.strip()
 
 
 def test_prompt_is_read_from_an_argument_or_a_file_but_not_both(daemon: DaemonProcess):

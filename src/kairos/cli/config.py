@@ -44,7 +44,7 @@ def show(
         [value["key"], output.plain(_shown(value["value"])), _source(value), EFFECT[value["reach"]]] for value in values
     ]
     output.out.print(output.table(["key", "value", "from", "takes effect?"], rows))
-    output.out.print(f"system version {found['config_version']}, project version {found['project_version']}")
+    output.out.print(f"system version {found['version']}, project version {found['project_version']}")
     return None
 
 
