@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +99,14 @@ EXAMPLES = {
 """Examples for keys without a default."""
 
 
-def files() -> dict[Path, str]:
-    """Return the generated files with their content."""
+def files() -> dict[Path, Callable[[], str]]:
+    """Return the generated files with the functions that write them."""
     return {
-        ROOT / "docs" / "configuration.md": configuration(),
-        ROOT / "docs" / "cli.md": commands(),
-        ROOT / "docs" / "api.md": endpoints(json.loads(openapi.text())),
-        ROOT / "kairos.toml": "\n".join(toml()) + "\n",
-        CHECK_OPTIONS: check_options(),
+        ROOT / "docs" / "configuration.md": configuration,
+        ROOT / "docs" / "cli.md": commands,
+        ROOT / "docs" / "api.md": endpoints,
+        ROOT / "kairos.toml": toml,
+        CHECK_OPTIONS: check_options,
     }
 
 
@@ -134,10 +134,10 @@ def commands() -> str:
     return f"{head}\n\n{note}\n{rest.rstrip()}\n"
 
 
-def endpoints(described: Mapping[str, Any]) -> str:
+def endpoints() -> str:
     """Return a page with every endpoint of the OpenAPI description, by tag."""
     rows: dict[str, list[str]] = {}
-    for path, methods in described["paths"].items():
+    for path, methods in json.loads(openapi.text())["paths"].items():
         for method, operation in methods.items():
             summary = " ".join(operation["description"].split("\n\n")[0].split()).replace("|", "\\|")
             rows.setdefault(operation["tags"][0], []).append(f"| `{method.upper()} {path}` | {summary} |")
@@ -147,11 +147,11 @@ def endpoints(described: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def toml() -> Iterator[str]:
-    yield TOML.rstrip()
+def toml() -> str:
+    lines = [TOML.rstrip()]
     for table in tables():
-        yield from _table(table, f"[{table.name}]" if table.name else "")
-    yield from _table(model_table(), "[[models]]")
+        lines += _table(table, f"[{table.name}]" if table.name else "")
+    return "\n".join([*lines, *_table(model_table(), "[[models]]")]) + "\n"
 
 
 def _rows(table: Table) -> Iterator[str]:
@@ -195,7 +195,7 @@ def main() -> None:
     """Write the files. New options of `kairos task submit` take effect in a new process, which writes docs/cli.md."""
     stale = CHECK_OPTIONS.read_text() != check_options()
     for path, text in files().items():
-        path.write_text(text)
+        path.write_text(text())
     if stale:
         subprocess.run([sys.executable, "-m", "scripts.reference"], check=True, cwd=ROOT)
 

@@ -47,10 +47,13 @@ pytest_plugins = [
 ]
 
 
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Exclude tests, modules and libraries from garbage collection: they live until the end."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

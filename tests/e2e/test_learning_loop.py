@@ -14,8 +14,7 @@ import pytest
 from scripts.demo_learning import KNOWN, LearningLoop, Scale
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess
-
-pytest.importorskip("trl", reason="needs `make train`")
+from tests.kit.training import needs_training
 
 SHORT = Scale(known=tuple(KNOWN[:14]), rounds=1, epochs=2.5, answer_tokens=16)
 SETTINGS = {
@@ -33,6 +32,7 @@ SETTINGS = {
 }
 
 
+@needs_training
 @pytest.mark.timeout(1500)
 async def test_adapter_is_trained_promoted_preferred_and_rolled_back(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learning")

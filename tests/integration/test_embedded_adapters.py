@@ -20,10 +20,9 @@ from kairos.llm.catalog.catalog import AdapterHost, Model
 from kairos.tenancy import ProjectId
 from tests.kit.conditions import eventually
 from tests.kit.lora_file import write_lora
+from tests.kit.training import needs_training
 
-pytest.importorskip("gguf", reason="needs `make train`")
-
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [needs_training, pytest.mark.timeout(120)]
 
 PROJECT = ProjectId(UUID("01a00000-0000-7000-8000-0000000000aa"))
 

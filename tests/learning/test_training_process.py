@@ -23,12 +23,11 @@ from kairos.fine_tuning.training.process.job import CHECKPOINTS, RESULT, read_pr
 from kairos.fine_tuning.training.trainer import Trainer, TrainingDied, TrainingFailed
 from kairos.llm.catalog.catalog import AdapterHost, Model
 from kairos.tenancy import ProjectId
+from tests.kit.training import needs_training
 from tests.learning.conftest import QUICK
 
-pytest.importorskip("trl", reason="needs `make train`")
-
 PROJECT = ProjectId(uuid4())
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+pytestmark = [needs_training, pytest.mark.asyncio, pytest.mark.timeout(180)]
 
 
 class TrainingRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,26 @@ from kairos.fine_tuning.training.process.job import (
     write_examples,
 )
 from tests.kit.lora_file import write_lora
+from tests.kit.training import needs_training
 from tests.learning.conftest import examples
 
-base_model: Any = pytest.importorskip("kairos.fine_tuning.training.process.base_model", reason="needs `make train`")
-gguf: Any = pytest.importorskip("gguf")
-gguf_file: Any = pytest.importorskip("kairos.fine_tuning.training.process.gguf_file")
-gguf_lora: Any = pytest.importorskip("kairos.fine_tuning.training.process.gguf_lora")
-loop: Any = pytest.importorskip("kairos.fine_tuning.training.process.loop")
+base_model: Any
+gguf: Any
+gguf_file: Any
+gguf_lora: Any
+loop: Any
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
+pytestmark = [needs_training, pytest.mark.filterwarnings("ignore")]  # the libraries warn of each other
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries() -> None:
+    """Import the training libraries. It takes seconds, which every process would spend on collecting the tests."""
+    global base_model, gguf, gguf_file, gguf_lora, loop
+    process = "kairos.fine_tuning.training.process"
+    gguf = import_module("gguf")
+    names = ("base_model", "gguf_file", "gguf_lora", "loop")
+    base_model, gguf_file, gguf_lora, loop = (import_module(f"{process}.{name}") for name in names)
 
 
 @pytest.fixture

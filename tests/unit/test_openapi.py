@@ -1,4 +1,7 @@
-"""The OpenAPI description: problem documents are shared components, and fixed sets of values are enums."""
+"""The OpenAPI description: problem documents are shared components, and fixed sets of values are enums.
+
+`test_openapi_file.py` compares the file with the API.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ from kairos.api.live.messages import EventOut
 from kairos.api.problems import MEDIA_TYPE
 from kairos.api.routes.audit import EntryOut
 from kairos.db.models import AuditAction, EventKind
-from scripts.openapi import text
+from scripts.openapi import FILE
 
 NOW = "2026-01-01T00:00:00Z"
-DESCRIPTION = json.loads(text())
+DESCRIPTION = json.loads(FILE.read_text())
 SCHEMAS = DESCRIPTION["components"]["schemas"]
 ENUMS = {
     "AgentOut.state": "AgentState",

@@ -6,9 +6,8 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 import pytest_asyncio
 
@@ -17,6 +16,9 @@ from kairos.llm.calls.providers import ChatRequest, ModelCallError, Providers
 from kairos.llm.catalog.catalog import Model
 from tests.kit.model_script import Quality
 from tests.kit.model_server import Fault, FaultKind, ModelServer, Prompt, ScriptedModel
+
+if TYPE_CHECKING:
+    import openai
 
 
 @pytest_asyncio.fixture
@@ -37,6 +39,8 @@ async def ask(server: ModelServer, http: HttpClient, prompt: str = "hello", mode
 
 
 def sdk(server: ModelServer) -> openai.AsyncOpenAI:
+    import openai  # takes a second, which every process would spend on collecting the tests
+
     return openai.AsyncOpenAI(base_url=server.base_url, api_key="any", max_retries=0)
 
 
@@ -74,6 +78,8 @@ async def test_openai_sdk_reads_streams(server: ModelServer):
 
 
 async def test_openai_sdk_reads_errors(server: ModelServer):
+    import openai
+
     server.add(ScriptedModel("m", api_key="right"))
     messages: Any = [{"role": "user", "content": "hello"}]
     async with sdk(server) as client:
