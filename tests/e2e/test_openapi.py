@@ -36,7 +36,7 @@ async def daemon(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory)
     await daemon.stop()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("signed_in", [True, False], ids=["signed in", "not signed in"])
 async def test_no_server_error_and_no_undocumented_status(daemon: DaemonProcess, tmp_path: Path, signed_in: bool):
     address = runtime(daemon.folder / "data")["address"]
@@ -53,6 +53,6 @@ async def test_no_server_error_and_no_undocumented_status(daemon: DaemonProcess,
         "HYPOTHESIS_STORAGE_DIRECTORY": str(HYPOTHESIS),
     }
     run = await asyncio.to_thread(
-        subprocess.run, command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=290
+        subprocess.run, command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=590
     )
     assert run.returncode == 0, f"{run.stdout[-6000:]}\n{run.stderr[-2000:]}"
