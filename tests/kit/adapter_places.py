@@ -32,11 +32,11 @@ from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.llm.catalog.catalog import FREE, AdapterHost, Model
 from kairos.tenancy import ProjectId, new_id
 from tests.kit.conditions import eventually
-from tests.kit.llama_server import LlamaServer, gguf_weights
+from tests.kit.llama_server import LlamaServer
 from tests.kit.lora_file import write_lora
 from tests.kit.ollama_place import OllamaPlace, ollama_place
 from tests.kit.peft_folder import write_peft
-from tests.kit.real_llama_server import BASE, PROJECTS, USELESS, adapter_folder
+from tests.kit.real_llama_server import BASE, PROJECTS, USELESS, RealLlamaServer, adapter_folder, text_of
 from tests.kit.vllm_server import VllmServer, peft_weights
 
 VLLM_URL, VLLM_FOLDER, VLLM_KEY = (os.environ.get(f"KAIROS_TEST_VLLM_{name}", "") for name in ("URL", "FOLDER", "KEY"))
@@ -153,10 +153,10 @@ class OfVllm:
         return VllmAdapters(self.http)
 
     def adapter(self, version: int = 1, project: int = 0) -> ServedAdapter:
-        return self.of(f"project {project} version {version}", version, project)
+        return self.of(text_of(project, version), version, project)
 
     def useless(self) -> ServedAdapter:
-        return self.of("of other modules", 9, fits=False)
+        return self.of("of other modules", USELESS, fits=False)
 
     def of(self, text: str, version: int = 1, project: int = 0, *, shift=0.0, fits=True, rank=8) -> ServedAdapter:
         path = adapter_folder(project, version)
@@ -211,9 +211,9 @@ class OfVllm:
 
 
 class OfLlamaServer:
-    """A llama.cpp server by address: the scripted one, or a real one started by `tests.kit.real_llama_server`."""
+    """A llama.cpp server by address: the scripted one, or a real one (`tests/kit/real_llama_server.py`)."""
 
-    def __init__(self, http: HttpClient, folder: Path, base: Model, kit: LlamaServer | None) -> None:
+    def __init__(self, http: HttpClient, folder: Path, base: Model, kit: LlamaServer | RealLlamaServer | None) -> None:
         self.http, self.base, self.kit = http, base, kit
         self._folder = folder
 
@@ -221,17 +221,17 @@ class OfLlamaServer:
         return LlamaServerAdapters(self.http)
 
     def adapter(self, version: int = 1, project: int = 0) -> ServedAdapter:
-        return self.of(f"project {project} version {version}", version, project)
+        return self.of(text_of(project, version), version, project)
 
     def useless(self) -> ServedAdapter:
-        return self.of("", USELESS)
+        return self.of(text_of(0, USELESS), USELESS)
 
     def of(self, text: str, version: int = 1, project: int = 0, *, shift: float = 0.0) -> ServedAdapter:
         path = adapter_folder(project, version)
         file = self._folder / path / GGUF
         if self.kit:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(gguf_weights(text, shift=shift))
+            self.kit.write(file, text, shift)
         return ServedAdapter(new_id(), PROJECTS[project], self.base, version, file, f"sha of {text}", PROMPTS, path)
 
     async def offer(self, *adapters: ServedAdapter) -> None:
@@ -266,7 +266,7 @@ class OfLlamaServer:
     async def start(self) -> None:
         await self._kit().open_port()
 
-    def _kit(self) -> LlamaServer:
+    def _kit(self) -> LlamaServer | RealLlamaServer:
         if self.kit is None:
             _not_ours()
         assert self.kit
@@ -361,8 +361,7 @@ async def of_vllm(folder: Path) -> AsyncIterator[AdapterPlace]:
 async def llama_kit(folder: Path) -> AsyncIterator[OfLlamaServer]:
     """Yield the scripted llama.cpp server."""
     async with HttpClient() as http, LlamaServer() as server:
-        base = Model(BASE, "smol", server.base_url, local=True, price=FREE, adapter_host=AdapterHost.LLAMACPP)
-        yield OfLlamaServer(http, folder, plain_base(base), server)
+        yield OfLlamaServer(http, folder, plain_base(_llama_base(server.base_url)), server)
 
 
 @asynccontextmanager
@@ -371,7 +370,14 @@ async def of_llama_server(folder: Path) -> AsyncIterator[AdapterPlace]:
         async with llama_kit(folder) as place:
             yield place
         return
+    if LLAMACPP_URL == "start":
+        async with HttpClient() as http, RealLlamaServer(http) as server:
+            yield OfLlamaServer(http, folder, plain_base(_llama_base(server.base_url)), server)
+        return
     async with HttpClient() as http:
-        key = LLAMACPP_KEY or None
-        base = Model(BASE, BASE, LLAMACPP_URL, key, local=True, price=FREE, adapter_host=AdapterHost.LLAMACPP)
+        base = _llama_base(LLAMACPP_URL, LLAMACPP_KEY or None)
         yield OfLlamaServer(http, folder, plain_base(base), None)
+
+
+def _llama_base(base_url: str, key: str | None = None) -> Model:
+    return Model(BASE, BASE, base_url, key, local=True, price=FREE, adapter_host=AdapterHost.LLAMACPP)

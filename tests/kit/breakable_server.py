@@ -34,7 +34,7 @@ class BreakableServer:
         """Counts by method and path: `GET /models`."""
         self.port = 0
         self._faults: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-        self._drops: set[str] = set()
+        self._drops: Counter[str] = Counter()
         self._go = asyncio.Event()
         self._go.set()
         self._runner: web.AppRunner | None = None
@@ -75,9 +75,10 @@ class BreakableServer:
         """Answer the next `times` calls of a path with this error."""
         self._faults[path] += [(status, message)] * times
 
-    def drop(self, call: str) -> None:
-        """Break the connection of the next such call (a key of `calls`), like a server that crashes."""
-        self._drops.add(call)
+    def drop(self, call: str, times: int = 1) -> None:
+        """Break the connection of the next such calls (a key of `calls`), like a server that crashes. On a reused
+        connection, the client repeats a call once."""
+        self._drops[call] += times
 
     def hold(self) -> None:
         """Hold all answers until `release`."""
@@ -116,8 +117,8 @@ class BreakableServer:
         path = self.path_of(request)
         call = f"{request.method} {path}"
         self.calls[call] += 1
-        if call in self._drops and request.transport:
-            self._drops.remove(call)
+        if self._drops[call] and request.transport:
+            self._drops[call] -= 1
             request.transport.abort()
         try:
             if self._faults[path]:

@@ -4,7 +4,7 @@ async with LlamaServer() as llama:
     await llama.restart([file, …])               # `--lora file …`, with --lora-init-without-apply
     ... call llama.base_url ...
 
-An adapter's file is a JSON file made by `gguf_weights`.
+An adapter's file is a JSON file made by `write`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,6 @@ from tests.kit.breakable_server import BreakableServer, ServerFault
 from tests.kit.probe_answers import ScriptedAnswer
 
 
-def gguf_weights(text: str, *, shift: float = 0.0) -> bytes:
-    """Return an adapter that puts `text` before an answer, and shifts its log-probabilities."""
-    return json.dumps({"text": text, "shift": shift}).encode()
-
-
 class LlamaServer(BreakableServer):
     """One llama-server with one base. Adapters are loaded at its start."""
 
@@ -37,6 +32,10 @@ class LlamaServer(BreakableServer):
         self.requests: list[dict[str, Any]] = []
         self.mounts: dict[str, Path] = {}
         """Folders that the server sees under another path."""
+
+    def write(self, file: Path, text: str, shift: float = 0.0) -> None:
+        """Write an adapter that puts `text` before an answer, and shifts its log-probabilities."""
+        file.write_bytes(json.dumps({"text": text, "shift": shift}).encode())
 
     async def restart(self, files: Sequence[str] | None = None, scale: float = 0.0) -> None:
         """Restart the server with these adapters; None keeps them. A missing file ends the start."""

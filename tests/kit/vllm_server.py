@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,11 @@ class VllmServer(BreakableServer):
         self.max_loras = 8
         self.max_logprobs = 20
         self.key: str | None = None
+        self.after_list: Callable[[], None] = lambda: None
+        """Called after the models were listed, before the answer is sent."""
         self.noise = 0.0
         """Largest change of the log-probabilities between two answers."""
-        self._signs = itertools.cycle((0.0, 1.0))
+        self._shares = itertools.cycle((0.0, 1.0, 0.4))
 
     async def restart(self) -> None:
         """Restart the server, which then serves its base only."""
@@ -81,6 +83,7 @@ class VllmServer(BreakableServer):
         ]
         for name, path in self.adapters.items():
             cards.append({**common, "id": name, "root": path, "parent": self.base, "max_model_len": None})
+        self.after_list()
         return web.json_response({"object": "list", "data": cards})
 
     async def _load(self, request: web.Request) -> web.Response:
@@ -107,7 +110,7 @@ class VllmServer(BreakableServer):
         name, prompt = wanted["model"], wanted["messages"][-1]["content"]
         if wanted.get("top_logprobs", 0) > self.max_logprobs:
             raise ServerFault(400, f"Requested sample logprobs of {wanted['top_logprobs']}, which is greater than max")
-        shift, text = self.noise * next(self._signs), f"base answers {prompt}"
+        shift, text = self.noise * next(self._shares), f"base answers {prompt}"
         if name in self.adapters:
             weights = self._weights(name, self.adapters[name])
             if weights["fits"]:
