@@ -173,7 +173,7 @@ class AdapterDeployments:
                 raise NotServed(name=f"{row.base} v{row.version}", problem=problem)
             async with self._one_off(weights, [served.file]) as (plain, adapted):
                 address = plain_address(base.base_url)
-                note = f"on llama.cpp with the base's own file, as {address} was unavailable: {problem}"
+                note = f"on llama.cpp with the base's own file, as {address} does not serve the adapter: {problem}"
                 yield GateModels(plain, adapted, note)
         finally:
             self._candidates.pop(row.id, None)
