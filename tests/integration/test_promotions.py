@@ -60,7 +60,7 @@ async def open_installation(addresses: Addresses, folder: Path, **settings) -> A
             yield OllamaInstallation(app, folder, ollama)
 
 
-async def test_better_adapter_serves_a_share_and_then_all_requests(installation: Installation):
+async def test_better_adapter_serves_a_share_and_then_all_requests(installation: OllamaInstallation):
     row = await installation.candidate("right")
     assert (await installation.decide(row, GateOutcome.PROMOTE)).state == AdapterState.CANARY
     async with installation.app.working():
@@ -75,7 +75,7 @@ async def test_better_adapter_serves_a_share_and_then_all_requests(installation:
     assert after.count(installation.name_of(row)) >= 8
 
 
-async def test_adapter_worse_than_its_predecessor_is_rolled_back_automatically(installation: Installation):
+async def test_adapter_worse_than_its_predecessor_is_rolled_back_automatically(installation: OllamaInstallation):
     good, bad = await installation.candidate("right"), await installation.candidate("wrong")
     project = installation.app.project_id
     await installation.decide(good, GateOutcome.PROMOTE)
@@ -99,7 +99,7 @@ async def test_adapter_worse_than_its_predecessor_is_rolled_back_automatically(i
         assert await installation.state(good) is AdapterState.LIVE, "the replaced adapter serves again"
 
 
-async def test_person_decides_when_the_gate_cannot(installation: Installation):
+async def test_person_decides_when_the_gate_cannot(installation: OllamaInstallation):
     row = await installation.candidate("right")
     project, user = installation.app.project_id, installation.app.user_id
     assert (await installation.decide(row, GateOutcome.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
@@ -115,7 +115,7 @@ async def test_person_decides_when_the_gate_cannot(installation: Installation):
         await installation.promotions.promote(project, other.id, user)
 
 
-async def test_manual_rollback_moves_the_ollama_alias(installation: Installation):
+async def test_manual_rollback_moves_the_ollama_alias(installation: OllamaInstallation):
     project, user = installation.app.project_id, installation.app.user_id
     first, second = await installation.candidate("first"), await installation.candidate("second")
     for row in (first, second):
@@ -140,7 +140,7 @@ async def test_manual_rollback_moves_the_ollama_alias(installation: Installation
     assert not (installation.folder / "models" / "lora_adapters" / deleted.path).exists()
 
 
-async def test_changed_file_is_not_served_and_is_reported(installation: Installation):
+async def test_changed_file_is_not_served_and_is_reported(installation: OllamaInstallation):
     row = await installation.candidate("right")
     file = installation.folder / "models" / "lora_adapters" / row.path / "adapter.gguf"
     file.chmod(0o600)
@@ -151,7 +151,7 @@ async def test_changed_file_is_not_served_and_is_reported(installation: Installa
     assert parts.llm.router.catalog.find(installation.name_of(row), installation.app.project_id) is None
 
 
-async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(installation: Installation):
+async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(installation: OllamaInstallation):
     await installation.ollama.close_port()
     row = await installation.candidate("right")
     await installation.decide(row, GateOutcome.PROMOTE)
@@ -163,7 +163,7 @@ async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(insta
     assert parts.llm.router.catalog.find(installation.name_of(row), project)
 
 
-async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_reports_it(installation: Installation):
+async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_reports_it(installation: OllamaInstallation):
     await installation.ollama.close_port()
     lora = await asyncio.to_thread(write_lora, installation.folder / "lora.gguf", 1)
     row = await installation.candidate("", await asyncio.to_thread(lora.read_bytes))
@@ -177,7 +177,7 @@ async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_repor
     assert base != candidate
 
 
-async def test_every_replica_serves_a_promoted_adapter(installation: Installation, addresses: Addresses):
+async def test_every_replica_serves_a_promoted_adapter(installation: OllamaInstallation, addresses: Addresses):
     async with open_installation(addresses, installation.folder) as other, other.app.working():
         other_router = other.app.parts.llm.router
         # The second replica has the same catalog, at the same Ollama.
