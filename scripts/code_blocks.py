@@ -31,7 +31,11 @@ DOTTED = re.compile(r"([a-z_]+)\.([a-z_]+)")
 FILE = re.compile(r"((?:src|tests|scripts|benchmarks|dashboard|docs|examples|requirements|deploy)/[\w./-]*)(?:::\w+)*")
 IN_SECTION = re.compile(r"\[([a-z_.]+)\] ([a-z_]+)")
 OPTION = re.compile(r"--[a-z][a-z-]+")
-OPTIONS_OF_OTHERS = {"--no-deps", "--require-hashes", "--security-opt", "--strict", "--user", "--url"}
+OPTIONS_OF_OTHERS = {
+    *("--no-deps", "--require-hashes", "--security-opt", "--strict", "--user", "--url"),
+    *("--enable-lora", "--max-lora-rank", "--max-loras"),  # vLLM
+    *("--lora", "--lora-init-without-apply"),  # llama.cpp
+}
 """Options in inline code that belong to pip, Docker and Zensical, or to `kairos` itself."""
 ENDPOINT = re.compile(r"(?<![a-z_.])/api/[\w/{}.-]+")
 OTHER_ENDPOINTS = {"/api/openapi.json", "/api/events", "/api/ps", "/api/show"}

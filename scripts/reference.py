@@ -89,6 +89,7 @@ EXAMPLES = {
     "tier": "0.7",
     "runner": '"ollama"',
     "weights": '"/models/llama3.2-3b.gguf"',
+    "adapters_path": '"/adapters"',
     "adapters": '"ollama"',
     "folder": '"/var/lib/kairos/models"',
     "project_cap": "8",

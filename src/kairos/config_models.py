@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,16 @@ def _usable(read: Callable[[str], str], value: str) -> str:
         return read(value)
     except Unusable as fault:
         raise PydanticCustomError("unusable", "{fault}", {"fault": str(fault)}) from None
+
+
+def server_folder(text: str) -> str:
+    """An absolute path on another machine. Raises `Unusable`.
+
+    vLLM takes a path that is not absolute for a repository's name and would fetch it from the internet.
+    """
+    if not re.fullmatch(r"(/|[A-Za-z]:[\\/]).*", text) or not text.isprintable():
+        raise Unusable("it is not an absolute path; begin it with /")
+    return text
 
 
 class PriceSettings(Section):
@@ -59,6 +70,13 @@ class ModelSettings(Section):
     weights: Path | None = Field(
         default=None, description="Local weights to train adapters for: a GGUF file or a folder."
     )
-    adapters: Literal["ollama"] | None = Field(
-        default=None, description="Server of its adapters: `ollama` if base_url is an Ollama server; else it has none."
+    adapters: Literal["ollama", "vllm", "llamacpp"] | None = Field(
+        default=None,
+        description="Kind of the server at base_url, if it serves adapters of this model: `ollama`, `vllm` or "
+        "`llamacpp`.",
+    )
+    adapters_path: Annotated[str, AfterValidator(partial(_usable, server_folder))] | None = Field(
+        default=None,
+        description="Folder of adapters (`lora_adapters` in the folder of models) as vLLM or llama.cpp sees it; by "
+        "default the same path as here.",
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from kairos.fine_tuning.adapters.ollama import AdapterNotRemoved, AliasNotMoved, OllamaAdapters
+from kairos.fine_tuning.adapters.ollama import AliasNotMoved, OllamaAdapters
 from kairos.fine_tuning.adapters.ollama_names import adapter_name, alias_name, runner_of, safe_name
-from kairos.fine_tuning.adapters.serving import Serving, served_name
+from kairos.fine_tuning.adapters.serving import AdapterNotRemoved, Serving, served_name
 from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.llm.catalog.catalog import Model
 from tests.kit.ollama_place import PROMPTS, OllamaPlace, ollama_kit, ollama_place

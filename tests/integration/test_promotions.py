@@ -12,103 +12,42 @@ from pathlib import Path
 import pytest
 
 from kairos.config import FineTuningSettings, ModelSettings
-from kairos.db.models import AdapterRow, AdapterState, SampleRow, TrainingRunRow
-from kairos.db.repositories import adapters
+from kairos.db.models import AdapterRow, AdapterState
 from kairos.embedded import Addresses
 from kairos.embedded.model import check_weights
 from kairos.errors import Conflict
 from kairos.fine_tuning.adapters.adapters import KEPT
-from kairos.fine_tuning.adapters.serving import served_name
-from kairos.fine_tuning.gate.evaluation import Comparison, GateOutcome, GateReport
+from kairos.fine_tuning.gate.evaluation import GateOutcome
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Providers
-from kairos.tenancy import new_id
 from tests.kit.conditions import eventually
-from tests.kit.kairos_app import KairosApp, open_app
+from tests.kit.installation import BASE, PROMPT, Installation
+from tests.kit.kairos_app import open_app
 from tests.kit.lora_file import write_lora
 from tests.kit.model_server import ModelServer
 from tests.kit.ollama_server import OllamaServer
 from tests.kit.ollama_store import adapter_file, base_file
 
-BASE = "smol"
-NOTHING = Comparison((), None, None, None, None, None)
-PROMPT = "Write the Vex call to clean the lamp."
 
+@dataclass(slots=True)
+class OllamaInstallation(Installation):
+    """A Kairos whose only model is served by Ollama."""
 
-@dataclass
-class Installation:
-    """A Kairos whose only model is served by Ollama, with helpers that create adapters without training."""
-
-    app: KairosApp
     ollama: OllamaServer
-    folder: Path
-
-    @property
-    def promotions(self):
-        return self.app.parts.learning.promotions
 
     async def candidate(self, answer: str, content: bytes | None = None) -> AdapterRow:
-        """Create an adapter that answers with this text before the base model's own, as a training run would."""
-        app, run_id, sample_id = self.app, new_id(), new_id()
-        trained = self.folder / str(run_id)
-        trained.mkdir()
-        for name in KEPT:
-            (trained / name).write_bytes(content or adapter_file(answer))
-        async with app.database.project(app.project_id) as session:
-            version = await adapters.next_version(session, BASE)
-        files = app.parts.learning.files
-        stored = files.save(trained, app.project_id, BASE, version, {"run": str(run_id)})
-        row = AdapterRow(
-            project_id=app.project_id, id=run_id, run_id=run_id, base=BASE, version=version, path=stored.path,
-            sha256=stored.sha256, bytes=stored.bytes, manifest={},
-        )  # fmt: skip
-        prompt = [{"role": "user", "content": PROMPT}]
-        async with app.database.project(app.project_id) as session:
-            session.add(TrainingRunRow(project_id=app.project_id, id=run_id, base=BASE))
-            session.add(
-                SampleRow(
-                    project_id=app.project_id,
-                    id=sample_id,
-                    prompt=prompt,
-                    reason="r",
-                    state="approved",
-                    corrected_output="x",
-                )
-            )
-            await session.flush()
-            await adapters.add(session, row, [{"sample_id": sample_id, "version": 1, "part": "training"}])
-        return row
-
-    async def decide(self, row: AdapterRow, outcome: GateOutcome) -> AdapterRow:
-        report = GateReport(NOTHING, NOTHING, 0.1, outcome, "set by the test")
-        return await self.promotions.rule(self.app.project_id, row.id, report)
-
-    async def state(self, row: AdapterRow) -> AdapterState:
-        async with self.app.database.project(self.app.project_id) as session:
-            found = await adapters.get(session, row.id)
-        assert found
-        return AdapterState(found.state)
-
-    async def answering_models(self, required: str, amount: int, *, within_s: float = 60) -> list[str]:
-        """Run tasks that require a text in the answer, and return the models that answered them."""
-        answered = []
-        for number in range(amount):
-            task_id = await self.app.submit(f"{PROMPT} {number}", task_type="vex", require=(required,))
-            answered.append((await self.app.finished(task_id, within_s)).model)
-        return answered
-
-    def name_of(self, row: AdapterRow) -> str:
-        return served_name(BASE, self.app.project_id, row.version)
+        """Create an adapter that answers with this text before the base model's own."""
+        return await self.stored(dict.fromkeys(KEPT, content or adapter_file(answer)), {})
 
 
 @pytest.fixture
-async def installation(addresses: Addresses, tmp_path: Path) -> AsyncIterator[Installation]:
+async def installation(addresses: Addresses, tmp_path: Path) -> AsyncIterator[OllamaInstallation]:
     async with open_installation(addresses, tmp_path) as installation:
         yield installation
 
 
 @asynccontextmanager
-async def open_installation(addresses: Addresses, folder: Path, **settings) -> AsyncIterator[Installation]:
+async def open_installation(addresses: Addresses, folder: Path, **settings) -> AsyncIterator[OllamaInstallation]:
     async with OllamaServer() as ollama, ModelServer() as unused:
         ollama.store.add_base(BASE, base_file())
         base = ModelSettings(
@@ -118,10 +57,10 @@ async def open_installation(addresses: Addresses, folder: Path, **settings) -> A
         async with open_app(
             addresses, unused, data_dir=folder, models=[base], guardian={"tries": 1}, fine_tuning=fine_tuning
         ) as app:
-            yield Installation(app, ollama, folder)
+            yield OllamaInstallation(app, folder, ollama)
 
 
-async def test_better_adapter_serves_a_share_and_then_all_requests(installation: Installation):
+async def test_better_adapter_serves_a_share_and_then_all_requests(installation: OllamaInstallation):
     row = await installation.candidate("right")
     assert (await installation.decide(row, GateOutcome.PROMOTE)).state == AdapterState.CANARY
     async with installation.app.working():
@@ -136,7 +75,7 @@ async def test_better_adapter_serves_a_share_and_then_all_requests(installation:
     assert after.count(installation.name_of(row)) >= 8
 
 
-async def test_adapter_worse_than_its_predecessor_is_rolled_back_automatically(installation: Installation):
+async def test_adapter_worse_than_its_predecessor_is_rolled_back_automatically(installation: OllamaInstallation):
     good, bad = await installation.candidate("right"), await installation.candidate("wrong")
     project = installation.app.project_id
     await installation.decide(good, GateOutcome.PROMOTE)
@@ -160,7 +99,7 @@ async def test_adapter_worse_than_its_predecessor_is_rolled_back_automatically(i
         assert await installation.state(good) is AdapterState.LIVE, "the replaced adapter serves again"
 
 
-async def test_person_decides_when_the_gate_cannot(installation: Installation):
+async def test_person_decides_when_the_gate_cannot(installation: OllamaInstallation):
     row = await installation.candidate("right")
     project, user = installation.app.project_id, installation.app.user_id
     assert (await installation.decide(row, GateOutcome.NEEDS_APPROVAL)).state == AdapterState.NEEDS_APPROVAL
@@ -176,7 +115,7 @@ async def test_person_decides_when_the_gate_cannot(installation: Installation):
         await installation.promotions.promote(project, other.id, user)
 
 
-async def test_manual_rollback_moves_the_ollama_alias(installation: Installation):
+async def test_manual_rollback_moves_the_ollama_alias(installation: OllamaInstallation):
     project, user = installation.app.project_id, installation.app.user_id
     first, second = await installation.candidate("first"), await installation.candidate("second")
     for row in (first, second):
@@ -201,7 +140,7 @@ async def test_manual_rollback_moves_the_ollama_alias(installation: Installation
     assert not (installation.folder / "models" / "lora_adapters" / deleted.path).exists()
 
 
-async def test_changed_file_is_not_served_and_is_reported(installation: Installation):
+async def test_changed_file_is_not_served_and_is_reported(installation: OllamaInstallation):
     row = await installation.candidate("right")
     file = installation.folder / "models" / "lora_adapters" / row.path / "adapter.gguf"
     file.chmod(0o600)
@@ -212,7 +151,7 @@ async def test_changed_file_is_not_served_and_is_reported(installation: Installa
     assert parts.llm.router.catalog.find(installation.name_of(row), installation.app.project_id) is None
 
 
-async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(installation: Installation):
+async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(installation: OllamaInstallation):
     await installation.ollama.close_port()
     row = await installation.candidate("right")
     await installation.decide(row, GateOutcome.PROMOTE)
@@ -224,7 +163,7 @@ async def test_deployment_waits_while_ollama_is_unavailable_and_reports_it(insta
     assert parts.llm.router.catalog.find(installation.name_of(row), project)
 
 
-async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_reports_it(installation: Installation):
+async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_reports_it(installation: OllamaInstallation):
     await installation.ollama.close_port()
     lora = await asyncio.to_thread(write_lora, installation.folder / "lora.gguf", 1)
     row = await installation.candidate("", await asyncio.to_thread(lora.read_bytes))
@@ -238,7 +177,7 @@ async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_repor
     assert base != candidate
 
 
-async def test_every_replica_serves_a_promoted_adapter(installation: Installation, addresses: Addresses):
+async def test_every_replica_serves_a_promoted_adapter(installation: OllamaInstallation, addresses: Addresses):
     async with open_installation(addresses, installation.folder) as other, other.app.working():
         other_router = other.app.parts.llm.router
         # The second replica has the same catalog, at the same Ollama.

@@ -9,89 +9,27 @@ async with OllamaServer() as ollama:
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
-from tests.kit.ollama_store import OllamaError, OllamaStore, sha256
+from tests.kit.breakable_server import BreakableServer, ServerFault, stream_lines
+from tests.kit.ollama_store import OllamaStore, sha256
 
 NS = 1_000_000_000
 
 
-class OllamaServer:
-    """One Ollama. The contents of its `store` can be changed at any time."""
+class OllamaServer(BreakableServer):
+    """One Ollama. The contents of its `store` can be changed at any time. Blobs are counted without their digest."""
 
     def __init__(self, load_s: float = 0.0) -> None:
+        super().__init__()
         self.store = OllamaStore(load_s)
-        self.calls: Counter[str] = Counter()
-        """Counts by method and path, blobs without their digest: `POST /api/create`."""
         self.chats: list[dict[str, Any]] = []
-        self.port = 0
         self.includes_modelfile = True
         """Whether answers of `/api/show` include the Modelfile."""
-        self._faults: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-        self._drops: set[str] = set()
-        self._go = asyncio.Event()
-        self._go.set()
-        self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
-
-    async def __aenter__(self) -> Self:
-        # handler_cancellation: a client that disconnects ends the generation.
-        self._runner = web.AppRunner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await self.open_port()
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        if self._runner:
-            await self.close_port()
-            await self._runner.cleanup()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def base_url(self) -> str:
-        return f"{self.address}/v1"
-
-    def fail(self, path: str, status: int, message: str, times: int = 1) -> None:
-        """Answer the next `times` calls of a path with this error."""
-        self._faults[path] += [(status, message)] * times
-
-    def drop(self, call: str) -> None:
-        """Break the connection of the next such call (a key of `calls`), like a server that crashes."""
-        self._drops.add(call)
-
-    def hold(self) -> None:
-        """Hold all answers until `release`."""
-        self._go.clear()
-
-    def release(self) -> None:
-        self._go.set()
-
-    async def close_port(self) -> None:
-        """Close the port and every connection, like a killed process."""
-        if self._site:
-            await self._site.stop()
-            self._site = None
-        server = self._runner.server if self._runner else None
-        for connection in server.connections if server else ():
-            if connection.transport:
-                connection.transport.abort()
-
-    async def open_port(self) -> None:
-        """Open the port again, with the same number."""
-        assert self._runner
-        if self._site is None:
-            self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-            await self._site.start()
-            self.port = self._runner.addresses[-1][1]
 
     async def restart(self) -> None:
         """Restart the server, which clears its memory."""
@@ -99,40 +37,25 @@ class OllamaServer:
         self.store.restart()
         await self.open_port()
 
-    def _app(self) -> web.Application:
-        app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=[self._watched])
-        app.add_routes(
-            [
-                web.head("/api/blobs/{digest}", self._has_blob),
-                web.post("/api/blobs/{digest}", self._put_blob),
-                web.post("/api/create", self._create),
-                web.post("/api/copy", self._copy),
-                web.delete("/api/delete", self._delete),
-                web.get("/api/tags", self._tags),
-                web.post("/api/show", self._show),
-                web.post("/api/chat", self._chat),
-                web.post("/v1/chat/completions", self._completion),
-                web.get("/v1/models", self._models),
-            ]
-        )
-        return app
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [
+            web.head("/api/blobs/{digest}", self._has_blob),
+            web.post("/api/blobs/{digest}", self._put_blob),
+            web.post("/api/create", self._create),
+            web.post("/api/copy", self._copy),
+            web.delete("/api/delete", self._delete),
+            web.get("/api/tags", self._tags),
+            web.post("/api/show", self._show),
+            web.post("/api/chat", self._chat),
+            web.post("/v1/chat/completions", self._completion),
+            web.get("/v1/models", self._models),
+        ]
 
-    @web.middleware
-    async def _watched(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        path = "/api/blobs" if request.path.startswith("/api/blobs/") else request.path
-        call = f"{request.method} {path}"
-        self.calls[call] += 1
-        if call in self._drops and request.transport:
-            self._drops.remove(call)
-            request.transport.abort()
-        try:
-            if self._faults[path]:
-                raise OllamaError(*self._faults[path].pop(0))
-            return await handler(request)
-        except OllamaError as error:
-            return web.json_response({"error": str(error)}, status=error.status)
+    def path_of(self, request: web.Request) -> str:
+        return "/api/blobs" if request.path.startswith("/api/blobs/") else request.path
+
+    def error_body(self, fault: ServerFault) -> object:
+        return {"error": str(fault)}
 
     async def _has_blob(self, request: web.Request) -> web.Response:
         return web.Response(status=200 if _digest(request) in self.store.blobs else 404)
@@ -145,7 +68,7 @@ class OllamaServer:
             return response
         content = await request.read()
         if sha256(content) != _digest(request):
-            raise OllamaError(400, "digest does not match")
+            raise ServerFault(400, "digest does not match")
         self.store.put(content)
         return web.Response(status=201)
 
@@ -189,7 +112,7 @@ class OllamaServer:
             if wanted.get("stream", True) is False:
                 return web.json_response({**end, "message": {"role": "assistant", "content": " ".join(tokens)}})
             pieces = [{"model": name, "message": {"content": token}, "done": False} for token in _spaced(tokens)]
-            return await _stream(
+            return await stream_lines(
                 request, "application/x-ndjson", [json.dumps(piece) + "\n" for piece in [*pieces, end]]
             )
 
@@ -213,7 +136,7 @@ class OllamaServer:
             if wanted.get("stream_options", {}).get("include_usage"):
                 chunks.append({**head, "choices": [], "usage": usage})
             lines = [f"data: {json.dumps({'object': 'chat.completion.chunk', **chunk})}\n\n" for chunk in chunks]
-            return await _stream(request, "text/event-stream", [*lines, "data: [DONE]\n\n"])
+            return await stream_lines(request, "text/event-stream", [*lines, "data: [DONE]\n\n"])
 
     async def _models(self, request: web.Request) -> web.Response:
         listed = [{"id": name, "object": "model", "created": 0, "owned_by": "library"} for name in self.store.models]
@@ -226,12 +149,3 @@ def _digest(request: web.Request) -> str:
 
 def _spaced(tokens: list[str]) -> list[str]:
     return [token if place == 0 else f" {token}" for place, token in enumerate(tokens)]
-
-
-async def _stream(request: web.Request, content_type: str, lines: list[str]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": content_type})
-    await response.prepare(request)
-    for line in lines:
-        await response.write(line.encode())
-    await response.write_eof()
-    return response

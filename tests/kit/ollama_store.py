@@ -16,16 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kairos.fine_tuning.adapters.ollama_calls import full_name
+from tests.kit.breakable_server import ServerFault
 
 ENGINES_WITHOUT_ADAPTERS = frozenset({"gemma3", "mistral3", "qwen3"})
-
-
-class OllamaError(Exception):
-    """An error response: a status and a message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
 
 
 def base_file(family: str = "llama", shape: int = 64, text: str = "base") -> bytes:
@@ -89,23 +82,23 @@ class OllamaStore:
     def find(self, name: str) -> Manifest:
         manifest = self.models.get(full_name(name))
         if manifest is None:
-            raise OllamaError(404, f"model '{name}' not found")
+            raise ServerFault(404, f"model '{name}' not found")
         return manifest
 
     def create(self, name: str, source: str | None, files: dict[str, str], adapters: dict[str, str]) -> Manifest:
         """Create a model. Of an adapter, only the existence of its blob is checked."""
         for digest in (*files.values(), *adapters.values()):
             if digest.removeprefix("sha256:") not in self.blobs:
-                raise OllamaError(400, f"invalid digest: {digest} not found")
+                raise ServerFault(400, f"invalid digest: {digest} not found")
         if source is None:
             if len(files) != 1:
-                raise OllamaError(400, "neither 'from' or 'files' was specified")
+                raise ServerFault(400, "neither 'from' or 'files' was specified")
             return self._name(name, Manifest(next(iter(files.values())).removeprefix("sha256:")))
         if full_name(source) not in self.models:
             self.pulls.append(source)
-            raise OllamaError(500, f"pull model manifest: Get https://registry.ollama.ai/v2/{source}: no such host")
+            raise ServerFault(500, f"pull model manifest: Get https://registry.ollama.ai/v2/{source}: no such host")
         if len(adapters) > 1:
-            raise OllamaError(400, "only one adapter is currently supported")
+            raise ServerFault(400, "only one adapter is currently supported")
         below = self.find(source)
         more = tuple(digest.removeprefix("sha256:") for digest in adapters.values())
         return self._name(name, Manifest(below.base, below.adapters + more))
@@ -164,10 +157,10 @@ class OllamaStore:
     def _check_loadable(self, manifest: Manifest) -> None:
         base = self._read(manifest.base)
         if manifest.adapters and base["family"] in ENGINES_WITHOUT_ADAPTERS:
-            raise OllamaError(500, "failed to initialize model: loras are not yet implemented")
+            raise ServerFault(500, "failed to initialize model: loras are not yet implemented")
         for digest in manifest.adapters:
             if self._read(digest)["shape"] != base["shape"]:
-                raise OllamaError(500, "llama runner process has terminated: error loading adapter: wrong shape")
+                raise ServerFault(500, "llama runner process has terminated: error loading adapter: wrong shape")
 
     def _read(self, digest: str) -> dict[str, Any]:
         return json.loads(self.blobs[digest])

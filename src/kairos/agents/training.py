@@ -24,7 +24,7 @@ from kairos.db.repositories import adapters, training
 from kairos.db.repositories.dataset import dataset
 from kairos.db.repositories.tasks import tasks
 from kairos.errors import KairosError, NotFound
-from kairos.fine_tuning.adapters.adapters import AdapterFiles
+from kairos.fine_tuning.adapters.adapters import PEFT, AdapterFiles, sha256_of
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.dataset.split import ApprovedSample, Part, rows_hash, split
 from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport
@@ -157,6 +157,7 @@ class TrainingAgent:
             "libraries": dict(trained.versions),
             "kairos": __version__,
             "metrics": dict(trained.metrics),
+            "files": {name: await asyncio.to_thread(sha256_of, trained.adapter / name) for name in PEFT},
             "run": str(run.id),
             "by": str(run.created_by) if run.created_by else None,
             "begun": run.started_at.isoformat() if run.started_at else None,

@@ -11,8 +11,10 @@ from kairos.embedded import EmbeddedEngines
 from kairos.fine_tuning.adapters.adapters import AdapterFiles
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.adapters.llama_cpp import EmbeddedAdapters, OneOffModels
+from kairos.fine_tuning.adapters.llama_server import LlamaServerAdapters
 from kairos.fine_tuning.adapters.ollama import OllamaAdapters
 from kairos.fine_tuning.adapters.serving import AdapterServer
+from kairos.fine_tuning.adapters.vllm import VllmAdapters
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
 from kairos.fine_tuning.training.trainer import Trainer
@@ -49,7 +51,11 @@ def build_learning(settings: Settings, storage: DataStores, llm: Llm, engines: E
 
 
 def _adapter_servers(http: HttpClient, engines: EmbeddedEngines | None) -> dict[AdapterHost | None, AdapterServer]:
-    servers: dict[AdapterHost | None, AdapterServer] = {AdapterHost.OLLAMA: OllamaAdapters(http)}
+    servers: dict[AdapterHost | None, AdapterServer] = {
+        AdapterHost.OLLAMA: OllamaAdapters(http),
+        AdapterHost.VLLM: VllmAdapters(http),
+        AdapterHost.LLAMACPP: LlamaServerAdapters(http),
+    }
     if engines:
         servers[AdapterHost.EMBEDDED] = EmbeddedAdapters(engines)
     return servers

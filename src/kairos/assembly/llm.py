@@ -12,6 +12,7 @@ from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.repositories.routing.statistics import Fading
 from kairos.embedded import Addresses
+from kairos.fine_tuning.adapters.llama_server_calls import plain_base
 from kairos.fine_tuning.adapters.ollama_names import runner_of
 from kairos.http import HttpClient
 from kairos.llm.cache.response_cache import ResponseCache
@@ -45,7 +46,7 @@ class Llm:
 
 def build_catalog(settings: Settings, addresses: Addresses) -> Catalog:
     """The models of the configuration and of the embedded engine."""
-    return Catalog(map(_with_runner, configured_models(settings, addresses)))
+    return Catalog(map(_as_called, configured_models(settings, addresses)))
 
 
 async def open_http(stack: AsyncExitStack, proxies: Proxies, private_hosts: Callable[[], Sequence[str]]) -> HttpClient:
@@ -106,8 +107,13 @@ def _start_task_types(stack: AsyncExitStack, database: Database) -> TaskTypes:
     return task_types
 
 
-def _with_runner(model: Model) -> Model:
-    """The model, with a runner if Ollama serves its adapters: base and adapters then share one loaded copy."""
+def _as_called(model: Model) -> Model:
+    """The model as the server of its adapters requires it.
+
+    On Ollama base and adapters share one loaded copy, a runner. On llama.cpp a request must exclude the adapters.
+    """
+    if model.adapter_host is AdapterHost.LLAMACPP:
+        return plain_base(model)
     if model.adapter_host is not AdapterHost.OLLAMA or model.runner:
         return model
     return replace(model, runner=runner_of(model))

@@ -22,7 +22,9 @@ from kairos.tenancy import ProjectId
 
 GGUF = "adapter.gguf"
 MANIFEST = "manifest.json"
-KEPT = (GGUF, "adapter_model.safetensors", "adapter_config.json")
+PEFT = ("adapter_model.safetensors", "adapter_config.json")
+"""The files that vLLM loads."""
+KEPT = (GGUF, *PEFT)
 NOT_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -98,6 +100,16 @@ class AdapterFiles:
         if found != stored.sha256:
             raise AdapterCorrupt(path=stored.path, reason=f"its sha256 is {found}, expected {stored.sha256}")
         return path
+
+    def check(self, stored: StoredAdapter, hashes: Mapping[str, str]) -> None:
+        """Verify other files of the adapter by their sha256. Raises `AdapterMissing`, `AdapterCorrupt`."""
+        folder = self.path(stored).parent
+        for name, expected in hashes.items():
+            if not (folder / name).exists():
+                raise AdapterMissing(path=stored.path)
+            found = sha256_of(folder / name)
+            if found != expected:
+                raise AdapterCorrupt(path=stored.path, reason=f"the sha256 of {name} is {found}, expected {expected}")
 
     def path(self, stored: StoredAdapter) -> Path:
         """Return the path of the GGUF file. Raises `AdapterCorrupt`."""

@@ -85,7 +85,7 @@ class AdapterDeployments:
         self._aliases: dict[tuple[ProjectId, str], UUID] = {}
         """Aliases at the hosts set by this daemon, with the adapter that they name."""
         self._problems: dict[UUID, str] = {}
-        self._verified: dict[str, tuple[int, int]] = {}
+        self._verified: dict[str, tuple[tuple[int, int], ...]] = {}
         """Verified files, with size and modification time."""
 
     async def run(self) -> None:
@@ -134,6 +134,10 @@ class AdapterDeployments:
                     wanted.append(served)
             statuses |= {serving.adapter.id: serving for serving in await self._serve(wanted)}
             self._statuses = statuses
+            for status in statuses.values():
+                if isinstance(status, Serving) and status.reloaded and status.model:
+                    # Its server had lost it, and answered 404, after which a breaker stays open.
+                    self._router.health.reset(status.model.name)
             await self._move_aliases({row.id for row in rows if row.state == AdapterState.LIVE})
             self._log_problems(rows)
             self._router.replace_adapters([model for row in rows if (model := self._model(row))])
@@ -169,7 +173,7 @@ class AdapterDeployments:
                 raise NotServed(name=f"{row.base} v{row.version}", problem=problem)
             async with self._one_off(weights, [served.file]) as (plain, adapted):
                 address = plain_address(base.base_url)
-                note = f"on llama.cpp with the base's own file, as {address} was unavailable: {problem}"
+                note = f"on llama.cpp with the base's own file, as {address} does not serve the adapter: {problem}"
                 yield GateModels(plain, adapted, note)
         finally:
             self._candidates.pop(row.id, None)
@@ -199,21 +203,24 @@ class AdapterDeployments:
         if base.adapter_host is None:
             return f"no host serves adapters of {row.base}: its entry in kairos.toml has no `adapters`"
         try:
-            file = await asyncio.to_thread(self._file, StoredAdapter(row.path, row.sha256, row.bytes))
+            stored, hashes = StoredAdapter(row.path, row.sha256, row.bytes), _peft_hashes(row, base)
+            file = await asyncio.to_thread(self._file, stored, hashes)
         except KairosError as error:
             return str(error)
         async with self._database.project(ProjectId(row.project_id)) as session:
             prompts = await adapters.trained_prompts(session, row.id, PROMPTS)
         texts = tuple(str(messages[-1].get("content", "")) for messages in prompts if messages)
-        return ServedAdapter(row.id, ProjectId(row.project_id), base, row.version, file, row.sha256, texts)
+        return ServedAdapter(row.id, ProjectId(row.project_id), base, row.version, file, row.sha256, texts, row.path)
 
-    def _file(self, stored: StoredAdapter) -> Path:
-        """Return the file, verified by hash. The hash is computed again only if the file has changed."""
+    def _file(self, stored: StoredAdapter, hashes: Mapping[str, str]) -> Path:
+        """Return the GGUF file, verified by hash like the files of `hashes`. The hashes are computed again only if a
+        file has changed."""
         path = self._files.path(stored)
-        seen = self._verified.get(stored.path)
-        if seen is None or not path.exists() or _stat(path) != seen:
-            path = self._files.file(stored)
-            self._verified[stored.path] = _stat(path)
+        files = (path, *(path.parent / name for name in hashes))
+        if not all(file.exists() for file in files) or _stats(files) != self._verified.get(stored.path):
+            self._files.file(stored)
+            self._files.check(stored, hashes)
+            self._verified[stored.path] = _stats(files)
         return path
 
     async def _serve(self, wanted: Sequence[ServedAdapter]) -> list[Serving]:
@@ -262,6 +269,13 @@ def _gguf(base: Model) -> Path | None:
     return path if (path := Path(base.weights)).is_file() else None
 
 
-def _stat(path: Path) -> tuple[int, int]:
-    about = path.stat()
-    return about.st_size, about.st_mtime_ns
+def _peft_hashes(row: AdapterRow, base: Model) -> Mapping[str, str]:
+    """Return the hashes of the files that vLLM loads instead of the GGUF file.
+
+    Adapters trained before these hashes were recorded have none.
+    """
+    return (row.manifest or {}).get("files", {}) if base.adapter_host is AdapterHost.VLLM else {}
+
+
+def _stats(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
+    return tuple((about.st_size, about.st_mtime_ns) for about in (file.stat() for file in files))

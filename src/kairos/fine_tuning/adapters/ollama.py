@@ -11,28 +11,34 @@ differently from its base. This behaviour was observed in Ollama 0.6.5, 0.12.6 a
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kairos.errors import KairosError
+from kairos.fine_tuning.adapters.effect import NO_PROMPT, ProbeResult
 from kairos.fine_tuning.adapters.ollama_calls import OllamaCalls, address_of, full_name
 from kairos.fine_tuning.adapters.ollama_names import adapter_name, alias_name, runner_of
-from kairos.fine_tuning.adapters.serving import ServedAdapter, Serving, served_name
-from kairos.http import HttpClient, HttpCut, HttpError, HttpStatus, HttpTimeout, HttpUnreachable, plain_address
+from kairos.fine_tuning.adapters.serving import (
+    AWAY,
+    AdapterNotRemoved,
+    ServedAdapter,
+    Serving,
+    clause,
+    serve_by_server,
+    served_name,
+)
+from kairos.http import HttpClient, HttpError, HttpStatus, HttpTimeout, plain_address
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
 
-__all__ = ["AdapterNotRemoved", "AliasNotMoved", "OllamaAdapters", "runner_of"]
+__all__ = ["AliasNotMoved", "OllamaAdapters", "runner_of"]
 
 PROMPTS_TRIED = 4
 """An adapter that answers this many training prompts like its base has no effect."""
 LOADS_AGAIN_S = 300.0
 """Pause before an adapter that failed to load is probed again, as each probe unloads the base."""
 BAD_REQUEST = 400
-AWAY = (HttpUnreachable, HttpTimeout, HttpCut)
-NO_PROMPT = "Hello"
 REFUSES_ADAPTERS = "loras are not yet implemented"
 
 
@@ -43,24 +49,8 @@ class AliasNotMoved(KairosError):
     retryable = True
 
 
-class AdapterNotRemoved(KairosError):
-    """{name} could not be deleted at Ollama {address}: {reason}. Check that this Ollama runs, and try again."""
-
-    status, code, exit_code = 502, "adapter_not_removed", 3
-    retryable = True
-
-
 class _AdapterRefused(Exception):
     """The adapter cannot be served; the message is shown to people."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ProbeResult:
-    """The result of probing an adapter."""
-
-    problem: str | None
-    again_at: float = math.inf
-    """Clock time in seconds from which the probe is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +69,15 @@ class OllamaAdapters:
     def __init__(self, http: HttpClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._clock = clock
-        self._probes: dict[_Deployment, _ProbeResult] = {}
+        self._probes: dict[_Deployment, ProbeResult] = {}
         self._manifests: dict[_Deployment, str] = {}
         """Manifests known to contain the adapter's file."""
         self._serving = asyncio.Lock()
 
     async def serve(self, adapters: Sequence[ServedAdapter]) -> list[Serving]:
         """Serve these adapters. Without changes, that takes one call per Ollama server. Raises nothing."""
-        by_server: dict[tuple[str, str | None], list[ServedAdapter]] = {}
-        for adapter in adapters:
-            by_server.setdefault((address_of(adapter.base), adapter.base.api_key), []).append(adapter)
         async with self._serving:
-            served = (self._serve_at(self._calls(group[0].base), group) for group in by_server.values())
-            groups = await asyncio.gather(*served)
-        found = {serving.adapter.id: serving for group in groups for serving in group}
-        return [found[adapter.id] for adapter in adapters]
+            return await serve_by_server(adapters, self._calls, self._serve_at)
 
     async def promote(self, adapter: ServedAdapter) -> None:
         """Point the alias to this adapter. Raises `AliasNotMoved`."""
@@ -101,7 +85,7 @@ class OllamaAdapters:
         try:
             await calls.copy(adapter_name(adapter), alias)
         except HttpError as error:
-            raise AliasNotMoved(alias=alias, address=_shown(calls), reason=_clause(error)) from error
+            raise AliasNotMoved(alias=alias, address=_shown(calls), reason=clause(error)) from error
 
     async def demote(self, project_id: ProjectId, base: Model) -> None:
         """Point an existing alias to the plain base, or delete it if the base is gone. Raises `AliasNotMoved`."""
@@ -112,7 +96,7 @@ class OllamaAdapters:
                 return
             await (calls.copy(base.upstream, alias) if full_name(base.upstream) in names else calls.delete(alias))
         except HttpError as error:
-            raise AliasNotMoved(alias=alias, address=_shown(calls), reason=_clause(error)) from error
+            raise AliasNotMoved(alias=alias, address=_shown(calls), reason=clause(error)) from error
 
     async def remove(self, adapter: ServedAdapter) -> None:
         """Delete the adapter's model, and the alias if it is a copy. Raises `AdapterNotRemoved`."""
@@ -126,7 +110,8 @@ class OllamaAdapters:
                 await calls.delete(alias)
             await calls.delete(name)
         except HttpError as error:
-            raise AdapterNotRemoved(name=name, address=_shown(calls), reason=_clause(error)) from error
+            reason = f"{clause(error)}. Check that this server runs, and delete the model there with `ollama rm {name}`"
+            raise AdapterNotRemoved(name=name, server="Ollama", address=_shown(calls), reason=reason) from error
 
     def _calls(self, base: Model) -> OllamaCalls:
         return OllamaCalls(self._http, address_of(base), base.api_key)
@@ -138,7 +123,7 @@ class OllamaAdapters:
         except AWAY as error:
             return [Serving(adapter, None, _away(calls, error)) for adapter in adapters]
         except HttpError as error:
-            problem = f"Ollama at {_shown(calls)} does not list its models: {_clause(error)}. Kairos retries."
+            problem = f"Ollama at {_shown(calls)} does not list its models: {clause(error)}. Kairos retries."
             return [Serving(adapter, None, problem) for adapter in adapters]
         return [await self._serve_one(calls, adapter, names) for adapter in adapters]
 
@@ -157,7 +142,7 @@ class OllamaAdapters:
 
     async def _probed(
         self, calls: OllamaCalls, adapter: ServedAdapter, deployment: _Deployment, names: dict[str, str]
-    ) -> _ProbeResult:
+    ) -> ProbeResult:
         """Return the adapter's valid or new probe result. After a successful probe, the model exists."""
         probe = self._probes.get(deployment)
         if probe and probe.problem and probe.again_at > self._clock():
@@ -170,7 +155,7 @@ class OllamaAdapters:
             if error.http_status != BAD_REQUEST:
                 raise
             # Wait before a retry, which would upload the whole file again.
-            probe = _ProbeResult(_not_taken(calls, adapter, error), self._clock() + LOADS_AGAIN_S)
+            probe = ProbeResult(_not_taken(calls, adapter, error), self._clock() + LOADS_AGAIN_S)
         self._probes[deployment] = probe
         return probe
 
@@ -195,7 +180,7 @@ class OllamaAdapters:
             await calls.upload(adapter.sha256, adapter.file)
         await calls.create(deployment.name, base, adapter.sha256)
 
-    async def _probe(self, calls: OllamaCalls, adapter: ServedAdapter) -> _ProbeResult:
+    async def _probe(self, calls: OllamaCalls, adapter: ServedAdapter) -> ProbeResult:
         """Probe whether the adapter answers differently from its base. The base answers all first, to save loads."""
         prompts = adapter.prompts[:PROMPTS_TRIED] or (NO_PROMPT,)
         base, name = adapter.base.upstream, adapter_name(adapter)
@@ -203,26 +188,26 @@ class OllamaAdapters:
         try:
             for prompt, before in zip(prompts, plain, strict=True):
                 if await calls.chat(name, prompt) != before or not adapter.prompts:
-                    return _ProbeResult(None)
+                    return ProbeResult(None)
         except HttpStatus as error:
             if REFUSES_ADAPTERS in error.reason:
-                return _ProbeResult(
+                return ProbeResult(
                     f"Ollama does not support adapters for the family of {base} ({error.reason}). llama and qwen2 "
                     "work: choose such a base, and train the adapter on it."
                 )
             if error.http_status < 500:
                 raise
-            return _ProbeResult(
+            return ProbeResult(
                 f"Ollama at {_shown(calls)} cannot load {name} ({error.http_status}: {error.reason}). Its shape "
                 f"does not match {base}: train it on the weights that Ollama serves. Kairos retries in some minutes.",
                 self._clock() + LOADS_AGAIN_S,
             )
         except HttpTimeout as error:
             problem = (
-                f"{name} at Ollama {_shown(calls)} does not answer: {_clause(error)}. Kairos retries in some minutes."
+                f"{name} at Ollama {_shown(calls)} does not answer: {clause(error)}. Kairos retries in some minutes."
             )
-            return _ProbeResult(problem, self._clock() + LOADS_AGAIN_S)
-        return _ProbeResult(
+            return ProbeResult(problem, self._clock() + LOADS_AGAIN_S)
+        return ProbeResult(
             f"{name} changes nothing: it answers {len(prompts)} of the prompts it was trained on as {base} does. "
             "Train it longer, or on more corrections."
         )
@@ -258,14 +243,9 @@ def _shown(calls: OllamaCalls) -> str:
     return plain_address(calls.address)
 
 
-def _clause(error: Exception) -> str:
-    """Return an error's message for use inside a sentence."""
-    return str(error).rstrip(".")
-
-
 def _away(calls: OllamaCalls, error: HttpError) -> str:
-    return f"Ollama at {_shown(calls)} is unavailable ({_clause(error)}). Kairos retries."
+    return f"Ollama at {_shown(calls)} is unavailable ({clause(error)}). Kairos retries."
 
 
 def _not_taken(calls: OllamaCalls, adapter: ServedAdapter, error: HttpError) -> str:
-    return f"Ollama at {_shown(calls)} refused {adapter_name(adapter)}: {_clause(error)}. Kairos retries."
+    return f"Ollama at {_shown(calls)} refused {adapter_name(adapter)}: {clause(error)}. Kairos retries."

@@ -37,6 +37,10 @@ class AdapterHost(StrEnum):
     EMBEDDED = "embedded"
     """llama.cpp, supervised by Kairos; each request selects an adapter."""
     OLLAMA = "ollama"
+    VLLM = "vllm"
+    """Loads adapters at runtime."""
+    LLAMACPP = "llamacpp"
+    """llama.cpp's server by address: loads adapters at its start, each request selects one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Model:
     """The weights that its adapters are trained on: a GGUF file, or a folder in transformers format."""
     adapter_host: AdapterHost | None = None
     """None if the model supports no adapters."""
+    adapters_path: str | None = None
+    """The folder of adapters as the model's server sees it; None if it is the same as here."""
     project_id: ProjectId | None = None
     """The only project that may call or see it; set for adapters."""
     base: str | None = None

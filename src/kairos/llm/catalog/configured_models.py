@@ -56,4 +56,5 @@ def _model(entry: ModelSettings) -> Model:
         runner=entry.runner,
         weights=str(entry.weights) if entry.weights else None,
         adapter_host=AdapterHost(entry.adapters) if entry.adapters else None,
+        adapters_path=entry.adapters_path,
     )
