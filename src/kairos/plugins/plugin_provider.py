@@ -1,0 +1,108 @@
+"""A plugin's provider as the daemon calls it: a fault in its code fails one call, with a typed error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from kairos.http import HttpError, plain_address
+from kairos.llm.answers.answer_faults import AnswerFault, ProviderFault
+from kairos.llm.answers.answer_part import AnswerParser, AnswerPart
+from kairos.llm.calls.provider import Feature, Framing, ListedModel, ServerRequest
+from kairos.llm.calls.server import LISTED, Server
+from kairos.llm.catalog.catalog import Model
+from kairos.plugins.child_ipc import error_line
+from kairos.plugins.provider_plugin import ProviderPlugin
+
+log = logging.getLogger(__name__)
+
+MAX_PARTS = 1_000
+"""Maximum number of parts that one object of an answer may contain."""
+
+
+class ProviderCallFailed(HttpError):
+    """The provider {name} of a plugin failed to call {address}: {reason}. See the daemon's log for the traceback."""
+
+    code, retryable = "provider_call_failed", False
+
+
+class PluginProvider:
+    """A provider that runs the code of a plugin."""
+
+    def __init__(self, name: str, plugin: ProviderPlugin) -> None:
+        """Raises `ValueError` if `features` or `framing` have unknown values; errors of `answer_parser` are raised."""
+        self.features = frozenset(Feature(str(feature)) for feature in plugin.features)
+        self.framing = Framing(str(plugin.framing))
+        self.parameter_names: Mapping[str, str] = dict(plugin.parameter_names)
+        self._converts = plugin.answer_parser() is not None
+        self._name = name
+        self._plugin = plugin
+
+    def chat_request(self, model: Model, body: Mapping[str, Any]) -> ServerRequest:
+        try:
+            request = self._plugin.chat_request(model, body)
+            if not isinstance(request, ServerRequest):
+                raise TypeError(f"chat_request returned a {type(request).__name__} instead of a ServerRequest")
+            return request
+        except AnswerFault:
+            raise
+        except Exception as error:  # an error of the plugin's code
+            self.fail(error)
+
+    def answer_parser(self) -> AnswerParser | None:
+        return _GuardedParser(self) if self._converts else None
+
+    async def list_models(self, server: Server) -> list[ListedModel]:
+        listed = await self._called(server, self._plugin.list_models(server))
+        return [model for model in list(listed)[:LISTED] if isinstance(model, ListedModel)]
+
+    async def describe(self, server: Server, name: str) -> ListedModel:
+        described = await self._called(server, self._plugin.describe(server, name))
+        return described if isinstance(described, ListedModel) else ListedModel(name)
+
+    def new_parser(self) -> AnswerParser:
+        """Return the plugin's parser. Raises `ProviderFault`."""
+        try:
+            parser = self._plugin.answer_parser()
+            if parser is None:
+                raise TypeError("answer_parser returned a parser before, and None now")
+            return parser
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> NoReturn:
+        """Log an error of the plugin's code, and raise it as `ProviderFault`."""
+        log.error("the provider %s failed", self._name, exc_info=error)
+        raise ProviderFault(f"{self._name}: {error_line(error)}") from error
+
+    async def _called(self, server: Server, call: Awaitable[Any]) -> Any:
+        """Raises `HttpError`."""
+        try:
+            return await call
+        except HttpError:
+            raise
+        except Exception as error:
+            log.exception("the provider %s failed", self._name)
+            address = plain_address(server.base_url)
+            raise ProviderCallFailed(address=address, name=self._name, reason=error_line(error)) from error
+
+
+class _GuardedParser:
+    """The parser of one answer, created with the first object."""
+
+    def __init__(self, provider: PluginProvider) -> None:
+        self._provider = provider
+        self._parser: AnswerParser | None = None
+
+    def parts(self, value: Mapping[str, Any]) -> Iterator[AnswerPart]:
+        self._parser = self._parser or self._provider.new_parser()
+        try:
+            for number, part in enumerate(self._parser.parts(value)):
+                if not isinstance(part, AnswerPart) or number >= MAX_PARTS:
+                    raise TypeError(f"parts returned a {type(part).__name__}, or more than {MAX_PARTS} values")
+                yield part
+        except AnswerFault:
+            raise
+        except Exception as error:
+            self._provider.fail(error)
