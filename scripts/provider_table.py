@@ -41,11 +41,11 @@ MEANINGS = {
 HEAD = """\
 # What each protocol supports
 
-<!-- Written by `python -m scripts.provider_table`. The contract test proves each cell, and compares it with this page. -->
+<!-- Written by `python -m scripts.provider_table`. The contract test proves each cell and compares both. -->
 
-The `protocol` of a model determines how Kairos calls its server; see [other servers and providers](providers.md). A cell
-states what the protocol can transport. Whether a certain model or server supports it is another question: a server that
-refuses a parameter is called without it from then on.
+The `protocol` of a model determines how Kairos calls its server; see [other servers and providers](providers.md).
+A cell states what the protocol can transport. Whether a certain model or server supports it is another question:
+a server that refuses a parameter is called without it from then on.
 
 """
 

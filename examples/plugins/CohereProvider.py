@@ -68,7 +68,7 @@ class CohereAnswer:
                 yield AnswerPart(tool_calls=[{**message["tool_calls"], "index": value["index"]}])
             case "message-end":
                 yield _end(value["delta"], done=True)
-            case None:  # an answer that was not streamed
+            case None if "finish_reason" in value:  # an answer that was not streamed
                 for block in message.get("content") or ():
                     yield AnswerPart(text=block.get("text") or "", reasoning=block.get("thinking") or "")
                 yield AnswerPart(tool_calls=message.get("tool_calls") or ())

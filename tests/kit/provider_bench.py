@@ -25,7 +25,8 @@ from tests.kit.provider_kinds import KINDS, Kind, Script, Seen
 from tests.kit.scripted_server import ScriptedServer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugins" / "CohereProvider.py"
-LIMITS = CallLimits(first_token_s=1.0, idle_s=0.5, usage_s=0.2, answer_bytes=20_000)
+LIMITS = CallLimits(first_token_s=30, idle_s=30, usage_s=10, answer_bytes=20_000)
+SHORT = CallLimits(first_token_s=0.5, idle_s=0.3, usage_s=0.2)
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Bench:
         async def on_delta(text: str) -> None:
             self.deltas.append(text)
 
-        return await self.providers.chat(replace(self.model, **changes), request, timeout_s=5, on_delta=on_delta)
+        return await self.providers.chat(replace(self.model, **changes), request, timeout_s=60, on_delta=on_delta)
 
     async def failed(self, kind: type[ModelCallError], request: ChatRequest = HELLO) -> ModelCallError:
         """Return the error of a call that fails; it never contains the key."""
@@ -63,11 +64,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench_of(protocol: str, folder: Path) -> AsyncIterator[Bench]:
+async def bench_of(protocol: str, folder: Path, limits: CallLimits = LIMITS) -> AsyncIterator[Bench]:
     """Yield a bench; the provider of a plugin is loaded from a folder, as a daemon does."""
     kind = KINDS[protocol]
     async with ScriptedServer() as server, HttpClient() as http:
-        providers = Providers(http, LIMITS)
+        providers = Providers(http, limits)
         base_url = kind.base_url(server.address)
         model = Model("mine", "up", base_url, api_key=KEY, protocol=protocol, local=True, context=4096)
         async with plugins_loaded(providers, http, folder, EXAMPLE if protocol.startswith("plugin:") else None):
@@ -80,7 +81,7 @@ async def plugins_loaded(
 ) -> AsyncIterator[PluginLoader]:
     """Load a plugin file from a folder of plugins into the providers."""
     services = PluginServices(cast(LLMRouter, None), cast(Database, None), http)
-    settings = PluginSettings(folder=folder / "plugins", memory_mb=256, probe_s=30)
+    settings = PluginSettings(folder=folder / "plugins", memory_mb=128, probe_s=30)
     loader = PluginLoader(settings, AgentRegistry(), services, providers.replace_plugins)
     try:
         if file is not None:

@@ -40,9 +40,7 @@ class Server:
             self._raise_without_key(error)
 
     def _raise_without_key(self, error: HttpError) -> NoReturn:
-        """Raise the error, with the key removed from what the server repeated."""
-        if not self.api_key or self.api_key not in str(error):
-            raise error
+        """Raise the error without the server's body, and with the key removed from what the server repeated."""
         values = {name: self._hidden(value) for name, value in error.values.items()}
         if isinstance(error, HttpStatus):
             raise HttpStatus(
