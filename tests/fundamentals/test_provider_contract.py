@@ -33,6 +33,7 @@ from kairos.llm.calls.providers import (
     ModelTimeout,
     ModelUnreachable,
 )
+from kairos.llm.calls.served_context import ContextPoller, ModelContexts
 from scripts import provider_table
 from tests.kit.model_calls import HELLO, KEY
 from tests.kit.provider_bench import SHORT, Bench, bench_of, plugins_loaded
@@ -287,6 +288,17 @@ async def test_list_of_three_thousand_models_is_read(bench: Bench):
     bench.server.documents = bench.kind.documents([f"m{number}" for number in range(3_000)])
     listed = await bench.providers.list_models(bench.model.base_url, KEY, timeout_s=30, protocol=bench.kind.protocol)
     assert len(listed) == 3_000
+
+
+@pytest.mark.parametrize("protocol", ["ollama", "anthropic", "plugin:cohere"])
+async def test_reported_context_limits_the_declared_one(protocol: str, tmp_path: Path):
+    async with bench_of(protocol, tmp_path) as bench:
+        bench.server.documents = bench.kind.documents(["up"])
+        contexts = ModelContexts(bench.providers.traits)
+        models = [replace(bench.model, context=context) for context in (4096, 100_000)]
+        for model, context in zip(models, (4096, 32_768), strict=True):
+            await ContextPoller(bench.providers, bench.http, contexts, lambda model=model: [model]).poll()
+            assert contexts.of(model) == context
 
 
 async def test_unknown_protocol_is_refused_with_the_known_ones(bench: Bench):

@@ -107,8 +107,8 @@ async def test_what_the_model_does_not_support_is_refused(place: OllamaPlace):
     with pytest.raises(ModelRequestInvalid, match="does not support tools"):
         await chat(place, "Hi", tools=(tool,))
     assert (await chat(place, "Hi", extra={"reasoning_effort": "high"})).text
+    missing = replace(model_of(place), upstream="kairos-test-missing")
     with pytest.raises(ModelRefused, match="ollama pull"):
-        missing = replace(model_of(place), upstream="kairos-test-missing")
         await Providers(place.http, SLOW).chat(missing, ChatRequest(({"role": "user", "content": "Hi"},)), timeout_s=60)
 
 
