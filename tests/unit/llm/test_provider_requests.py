@@ -10,8 +10,10 @@ from kairos.config_models import ModelSettings
 from kairos.llm.answers.answer import ReportedError
 from kairos.llm.calls.adjustments import UNADJUSTED
 from kairos.llm.calls.anthropic_messages import AnthropicMessages
+from kairos.llm.calls.model_traits import ModelTraits
 from kairos.llm.calls.ollama_chat import OllamaChat
 from kairos.llm.calls.refused_parameters import ParameterRefusal, next_adjustment
+from kairos.llm.calls.served_context import ModelContexts
 from kairos.llm.catalog.catalog import Model
 
 MARK = {"type": "ephemeral", "ttl": "1h"}
@@ -120,6 +122,12 @@ def test_ollama_parameters_are_options():
         "num_gpu": 0,
     }
     assert (body["keep_alive"], body["truncate"], body["shift"]) == ("1h", False, False)
+
+
+def test_ollama_context_that_is_sent_is_the_one_that_prompts_must_fit():
+    remote = Model("m", "m", "https://ollama.internal", protocol="ollama", context_declared=False)
+    sent = OllamaChat().chat_request(remote, {"model": "m", "messages": [USER]}).body["options"]["num_ctx"]
+    assert ModelContexts(ModelTraits()).of(remote) == sent
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ class ModelContexts:
         """Return the context of a model in tokens of prompt and answer together."""
         served = self._served.get(_key(model))
         found = self._traits.of(model).context
-        context = model.context if model.context_declared or self_hosted(model) else CLOUD_CONTEXT
+        known = model.context_declared or self_hosted(model) or model.protocol == "ollama"  # which sends it as num_ctx
+        context = model.context if known else CLOUD_CONTEXT
         if served and (served.certain or not model.context_declared):
             context = min(model.context, served.context) if model.context_declared else served.context
         return context if found is None else min(context, found)
