@@ -55,11 +55,16 @@ class PluginProvider:
 
     async def list_models(self, server: Server) -> list[ListedModel]:
         listed = await self._called(server, self._plugin.list_models(server))
-        return [model for model in list(listed)[:LISTED] if isinstance(model, ListedModel)]
+        if not isinstance(listed, list | tuple):
+            raise self._failed(server, f"list_models returned a {type(listed).__name__}")
+        return [model for model in listed[:LISTED] if isinstance(model, ListedModel)]
 
     async def describe(self, server: Server, name: str) -> ListedModel:
         described = await self._called(server, self._plugin.describe(server, name))
-        return described if isinstance(described, ListedModel) else ListedModel(name)
+        if isinstance(described, ListedModel):
+            return described
+        listed = {model.name: model for model in await self.list_models(server)}
+        return listed.get(name) or ListedModel(name)
 
     def new_parser(self) -> AnswerParser:
         """Return the plugin's parser. Raises `ProviderFault`."""
@@ -84,8 +89,12 @@ class PluginProvider:
             raise
         except Exception as error:
             log.exception("the provider %s failed", self._name)
-            address = plain_address(server.base_url)
-            raise ProviderCallFailed(address=address, name=self._name, reason=error_line(error)) from error
+            raise self._failed(server, error_line(error)) from error
+
+    def _failed(self, server: Server, reason: str) -> ProviderCallFailed:
+        if server.api_key:
+            reason = reason.replace(server.api_key, "***")
+        return ProviderCallFailed(address=plain_address(server.base_url), name=self._name, reason=reason)
 
 
 class _GuardedParser:

@@ -47,9 +47,6 @@ class ProviderPlugin(ABC):
         """Return the models that a server lists; by default none."""
         return []
 
-    async def describe(self, server: Server, name: str) -> ListedModel:
-        """Return what the server reports of one model; by default its entry in the list."""
-        from kairos.llm.calls.provider import ListedModel
-
-        listed = {model.name: model for model in await self.list_models(server)}
-        return listed.get(name) or ListedModel(name)
+    async def describe(self, server: Server, name: str) -> ListedModel | None:
+        """Return what the server reports of one model; None for its entry in the list."""
+        return None

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from kairos.http import HttpClient, HttpLimits
 from kairos.llm.answers.answer import ProviderFault
 from kairos.llm.calls.provider import Feature, Framing
+from kairos.llm.calls.server import Server
 from kairos.llm.catalog.catalog import Model
 from kairos.plugins import probe
-from kairos.plugins.plugin_provider import PluginProvider
+from kairos.plugins.plugin_provider import PluginProvider, ProviderCallFailed
 from kairos.plugins.provider_plugin import ProviderPlugin
 from kairos.plugins.sources import Origin, PluginSource, load, of_file
 from tests.kit.provider_bench import EXAMPLE
@@ -108,6 +110,24 @@ def test_error_of_a_plugin_is_a_fault_of_its_provider():
     provider = PluginProvider("odd", Odd())
     with pytest.raises(ProviderFault, match="odd: OSError: no disk"):
         provider.chat_request(Model("m", "m", "http://x"), {})
+
+
+async def test_fault_of_a_plugin_in_its_list_is_an_error_without_the_key():
+    class Failing(Odd):
+        async def list_models(self, server: Server) -> Any:
+            raise OSError(f"no disk for {server.api_key}")
+
+    class Seven(Odd):
+        async def list_models(self, server: Server) -> Any:
+            return 7
+
+    server = Server(HttpClient(), "http://x/?a=1", "sk-secret", HttpLimits())
+    for kind, reason in ((Failing, r"no disk for \*\*\*"), (Seven, "returned a int")):
+        provider = PluginProvider("odd", kind())
+        with pytest.raises(ProviderCallFailed, match=reason):
+            await provider.list_models(server)
+        with pytest.raises(ProviderCallFailed):
+            await provider.describe(server, "m")
 
 
 def test_example_is_a_valid_provider():
