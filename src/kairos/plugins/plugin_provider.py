@@ -12,7 +12,7 @@ from kairos.llm.answers.answer_part import AnswerParser, AnswerPart
 from kairos.llm.calls.provider import Feature, Framing, ListedModel, ServerRequest
 from kairos.llm.calls.server import LISTED, Server
 from kairos.llm.catalog.catalog import Model
-from kairos.plugins.child_ipc import error_line
+from kairos.plugins.child_ipc import error_line, trace_of
 from kairos.plugins.provider_plugin import ProviderPlugin
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class PluginProvider:
         except AnswerFault:
             raise
         except Exception as error:  # an error of the plugin's code
-            self.fail(error)
+            self.fail(error, model.api_key)
 
     def answer_parser(self) -> AnswerParser | None:
         return _GuardedParser(self) if self._converts else None
@@ -76,10 +76,9 @@ class PluginProvider:
         except Exception as error:
             self.fail(error)
 
-    def fail(self, error: Exception) -> NoReturn:
+    def fail(self, error: Exception, api_key: str | None = None) -> NoReturn:
         """Log an error of the plugin's code, and raise it as `ProviderFault`."""
-        log.error("the provider %s failed", self._name, exc_info=error)
-        raise ProviderFault(f"{self._name}: {error_line(error)}") from error
+        raise ProviderFault(f"{self._name}: {self._logged(error, api_key)}") from error
 
     async def _called(self, server: Server, call: Awaitable[Any]) -> Any:
         """Raises `HttpError`."""
@@ -88,12 +87,17 @@ class PluginProvider:
         except HttpError:
             raise
         except Exception as error:
-            log.exception("the provider %s failed", self._name)
-            raise self._failed(server, error_line(error)) from error
+            raise self._failed(server, self._logged(error, server.api_key)) from error
+
+    def _logged(self, error: Exception, api_key: str | None) -> str:
+        """Log an error with its traceback and return it as a line, both without the key."""
+        line, trace = error_line(error), trace_of(error)
+        if api_key:
+            line, trace = line.replace(api_key, "***"), trace.replace(api_key, "***")
+        log.error("the provider %s failed: %s\n%s", self._name, line, trace)
+        return line
 
     def _failed(self, server: Server, reason: str) -> ProviderCallFailed:
-        if server.api_key:
-            reason = reason.replace(server.api_key, "***")
         return ProviderCallFailed(address=plain_address(server.base_url), name=self._name, reason=reason)
 
 

@@ -112,7 +112,7 @@ def test_error_of_a_plugin_is_a_fault_of_its_provider():
         provider.chat_request(Model("m", "m", "http://x"), {})
 
 
-async def test_fault_of_a_plugin_in_its_list_is_an_error_without_the_key():
+async def test_fault_of_a_plugin_in_its_list_is_an_error_without_the_key(caplog: pytest.LogCaptureFixture):
     class Failing(Odd):
         async def list_models(self, server: Server) -> Any:
             raise OSError(f"no disk for {server.api_key}")
@@ -128,6 +128,8 @@ async def test_fault_of_a_plugin_in_its_list_is_an_error_without_the_key():
             await provider.list_models(server)
         with pytest.raises(ProviderCallFailed):
             await provider.describe(server, "m")
+    assert "no disk for ***" in caplog.text
+    assert "sk-secret" not in caplog.text
 
 
 def test_example_is_a_valid_provider():
