@@ -38,7 +38,7 @@ OPTIONS_OF_OTHERS = {
 }
 """Options in inline code that belong to pip, Docker and Zensical, or to `kairos` itself."""
 ENDPOINT = re.compile(r"(?<![a-z_.])/api/[\w/{}.-]+")
-OTHER_ENDPOINTS = {"/api/openapi.json", "/api/events", "/api/ps", "/api/show"}
+OTHER_ENDPOINTS = {"/api/openapi.json", "/api/events", "/api/chat", "/api/ps", "/api/show"}
 """The description of the API, the WebSocket, which it cannot describe, and endpoints of Ollama."""
 VARIABLE = re.compile(r"KAIROS_([A-Z_]+?)__([A-Z_]+)")
 

@@ -12,7 +12,26 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from kairos.config_section import ApplyMode, Section, Share
+from kairos.errors import did_you_mean
 from kairos.model_address import Unusable, key_variable, model_address
+
+PROTOCOLS = ("openai", "ollama", "anthropic")
+"""The built-in protocols of model servers."""
+PLUGIN_PROTOCOL = "plugin:"
+"""Prefix of a protocol that a plugin adds; the name of its provider follows."""
+PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+
+
+def known_protocol(name: str) -> str:
+    """Return the name of a protocol. Raises `ValueError` with the known ones.
+
+    Providers of plugins are not looked up, because plugins are loaded after the configuration.
+    """
+    if name in PROTOCOLS or re.fullmatch(PLUGIN_PROTOCOL + PROVIDER_NAME, name, re.ASCII):
+        return name
+    nearest = did_you_mean(name, PROTOCOLS)
+    known = f"known protocols: {', '.join(PROTOCOLS)}, and {PLUGIN_PROTOCOL}NAME for the provider of a plugin"
+    raise PydanticCustomError("protocol", "{problem}", {"problem": f"{known}. {nearest}" if nearest else known})
 
 
 def _usable(read: Callable[[str], str], value: str) -> str:
@@ -39,13 +58,18 @@ class PriceSettings(Section):
 
 
 class ModelSettings(Section):
-    """One `[[models]]` entry: a model behind an OpenAI-compatible address."""
+    """One `[[models]]` entry: a model behind an address."""
 
     reach: ClassVar[ApplyMode] = ApplyMode.FILE
     name: str = Field(min_length=1, max_length=200, description="Name in Kairos, unique.")
     upstream: str | None = Field(default=None, description="Name of the model on its server; defaults to `name`.")
     base_url: Annotated[str, AfterValidator(partial(_usable, model_address))] = Field(
-        description="OpenAI-compatible address with its version path; it may have a query such as ?api-version=…."
+        description="Address of its server: OpenAI-compatible ones with the version path (…/v1); it may have a query "
+        "such as ?api-version=…."
+    )
+    protocol: Annotated[str, AfterValidator(known_protocol)] = Field(
+        default="openai",
+        description="Protocol of its server: openai (any OpenAI-compatible one), ollama, anthropic, or plugin:NAME.",
     )
     api_key_env: Annotated[str, AfterValidator(partial(_usable, key_variable))] | None = Field(
         default=None, description="Environment variable that holds the API key."

@@ -6,7 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 QUOTES = "\"'`“”‘’"
-ENDPOINTS = ("/chat/completions", "/completions", "/models")
+ENDPOINTS = ("/chat/completions", "/completions", "/models", "/messages", "/api/chat", "/api/tags")
 
 
 class Unusable(ValueError):

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from kairos.background_tasks import end
 from kairos.http import HttpClient
+from kairos.llm.calls.provider import ListedModel
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.health import ModelHealthState
@@ -32,9 +33,11 @@ class CountingProviders(Providers):
         super().__init__(http)
         self.requested_at: list[float] = []
 
-    async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
+    async def list_models(
+        self, base_url: str, api_key: str | None, *, timeout_s: float, protocol: str = "openai"
+    ) -> list[ListedModel]:
         self.requested_at.append(time.monotonic())
-        return await super().list_models(base_url, api_key, timeout_s=timeout_s)
+        return await super().list_models(base_url, api_key, timeout_s=timeout_s, protocol=protocol)
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ async def build_agents(
     isolation = HostIsolation(_protected(settings), allow_weak=settings.guardian.allow_weak_isolation)
     guardian = GuardianAgent(settings.guardian, isolation)
     registry = AgentRegistry()
-    plugins = PluginLoader(settings.plugins, registry, PluginServices(router, database, llm.http))
+    services = PluginServices(router, database, llm.http)
+    plugins = PluginLoader(settings.plugins, registry, services, llm.providers.replace_plugins)
     training = TrainingAgent(
         database,
         router,

@@ -77,7 +77,7 @@ async def build_llm(
     statistics = SharedStatistics(database, storage.pubsub, _fading(), settings.router, router.restore)
     router.use_statistics(statistics)
     stack.push_async_callback(statistics.close)
-    contexts = ContextPoller(http, router.contexts, lambda: (*catalog, *catalog.adapters))
+    contexts = ContextPoller(providers, http, router.contexts, lambda: (*catalog, *catalog.adapters))
     probes = Probes(catalog, health, providers, redis)
     return Llm(http, providers, router, (statistics.run, breakers.run, traits.run, contexts.run, probes.run))
 

@@ -176,6 +176,9 @@ def _plain(found: Any) -> dict[str, Any]:
 
 
 def _show_found(found: Any) -> None:
+    if not found.error and found.is_provider:
+        output.out.print(f'✓ {found.name} ({found.kind}): a provider; name it with protocol = "plugin:{found.name}"')
+        return
     if not found.error:
         kind = "async, in the daemon" if found.is_async else "sync, in a process of its own per task"
         able = ", ".join(found.capabilities) or "none"

@@ -13,7 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from kairos.plugins import child_ipc
-from kairos.plugins.base_plugin import Answer, CallFailed, PluginContext, PluginError, PluginFinding, PluginTask
+from kairos.plugins.base_plugin import (
+    Answer,
+    BasePlugin,
+    CallFailed,
+    PluginContext,
+    PluginError,
+    PluginFinding,
+    PluginTask,
+)
 from kairos.plugins.protocol import InvalidResult, shape
 from kairos.plugins.sources import find, load
 
@@ -31,7 +39,7 @@ def main() -> None:
 def _outcome(channel: child_ipc.Channel, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         source = child_ipc.source_of(request)
-        plugin = find(source, load(source), request["class"])()
+        plugin = find(source, load(source), request["class"], BasePlugin)()
         plugin.on_start()
         try:
             result = shape(plugin.execute(_task(channel, request)))

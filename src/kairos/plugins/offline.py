@@ -24,7 +24,7 @@ import orjson
 from kairos.config import PluginSettings
 from kairos.errors import InvalidInput
 from kairos.http import HttpClient
-from kairos.plugins.base_plugin import Answer, PluginContext, PluginTask
+from kairos.plugins.base_plugin import Answer, BasePlugin, PluginContext, PluginTask
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.child_run import run_in_child
 from kairos.plugins.plugin_agent import in_daemon
@@ -75,6 +75,8 @@ async def perform(
     found = _chosen(await probe(source, settings.probe_s, limits), file, name)
     assert found.name is not None
     assert found.kind is not None
+    if found.is_provider:
+        raise InvalidInput(where=found.name, problem="it is a provider, which runs no tasks", remedy="Name an agent")
     values = with_defaults(found.schema, {**settings.settings.get(found.name, {}), **config})
     if faults := await config_faults(found.schema, values):
         raise PluginMisconfigured(name=found.name, reason="; ".join(faults).rstrip("."))
@@ -85,7 +87,7 @@ async def perform(
         async with asyncio.timeout(timeout_s):
             if not found.is_async:
                 return context.text(await run_in_child(found.source, found.kind, limits, context, task))
-            plugin = find(found.source, load(found.source), found.kind)()
+            plugin = find(found.source, load(found.source), found.kind, BasePlugin)()
             await _maybe(plugin.on_start())
             try:
                 return context.text(await in_daemon(found.name, plugin, task))

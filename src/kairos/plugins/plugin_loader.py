@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -23,8 +23,10 @@ from kairos.plugins.child_ipc import error_line, trace_of
 from kairos.plugins.child_process import ChildLimits
 from kairos.plugins.plugin_agent import PluginAgent
 from kairos.plugins.plugin_config import schema_fault
+from kairos.plugins.plugin_provider import PluginProvider
 from kairos.plugins.probing import ProbeResult, probe_all
-from kairos.plugins.sources import Origin, PluginSource, find, in_folder, load
+from kairos.plugins.provider_plugin import ProviderPlugin
+from kairos.plugins.sources import Kind, Origin, PluginSource, find, in_folder, load
 from kairos.plugins.task_context import PluginServices
 
 log = logging.getLogger(__name__)
@@ -54,9 +56,14 @@ class PluginEntry:
     description: str = ""
     is_async: bool = False
     agent: Agent | None = None
-    """None if it takes no tasks, for the reason in `error`."""
+    """None if it takes no tasks: it is a provider, or could not be loaded for the reason in `error`."""
+    provider: PluginProvider | None = None
     error: str | None = None
     trace: str | None = None
+
+    @property
+    def loaded(self) -> bool:
+        return self.agent is not None or self.provider is not None
 
 
 class Scan:
@@ -82,8 +89,16 @@ class Scan:
 class PluginLoader:
     """The plugins of one daemon."""
 
-    def __init__(self, settings: PluginSettings, agents: AgentRegistry, services: PluginServices) -> None:
-        """`settings` may be a live view: they are read when they are used."""
+    def __init__(
+        self,
+        settings: PluginSettings,
+        agents: AgentRegistry,
+        services: PluginServices,
+        use_providers: Callable[[Mapping[str, PluginProvider]], None] = lambda providers: None,
+    ) -> None:
+        """`settings` may be a live view: they are read when they are used. `use_providers` receives the providers of
+        all plugins, by name, after each scan."""
+        self._use_providers = use_providers
         self._settings = settings
         self._agents = agents
         self._services = services
@@ -116,7 +131,7 @@ class PluginLoader:
         """The plugin with this name or label. Raises `UnknownPlugin`."""
         found = [entry for entry in self.entries if name in (entry.name, entry.label)]
         if found:
-            return max(found, key=lambda entry: entry.agent is not None)
+            return max(found, key=lambda entry: entry.loaded)
         names = sorted({entry.name for entry in self.entries})
         raise UnknownPlugin(name=name, remedy=did_you_mean(name, names) or f"There are: {', '.join(names)}")
 
@@ -131,7 +146,7 @@ class PluginLoader:
             refused, found = await scan.result()
             entries = [*refused, *await self._entries(found)]
             self._replace(entries)
-        failed = [f"{entry.label} ({entry.error})" for entry in entries if entry.agent is None]
+        failed = [f"{entry.label} ({entry.error})" for entry in entries if not entry.loaded]
         log.info("plugins loaded: %d", len(entries) - len(failed))
         for one in failed:
             log.warning("a plugin is not loaded: %s", one)
@@ -157,8 +172,8 @@ class PluginLoader:
                 owner = taken[entry.name]
                 entry = replace(entry, error=f"the name {entry.name!r} is already taken by {owner}: choose another")
             if entry.error is None:
-                entry = await self._with_agent(entry, one)
-            if entry.agent:
+                entry = await (self._with_provider if one.is_provider else self._with_agent)(entry, one)
+            if entry.loaded:
                 taken[entry.name] = entry.label
             entries.append(entry)
         return entries
@@ -167,7 +182,7 @@ class PluginLoader:
         """The entry with its agent. An async plugin is imported into the daemon, after its file has passed the
         probe."""
         try:
-            plugin = await self._import(found) if found.is_async else None
+            plugin = await self._import(found, BasePlugin) if found.is_async else None
             agent = PluginAgent(found, self._settings, self._services, plugin)
             await agent.start()
         except Exception as error:  # an error of the plugin's code, shown in the list
@@ -176,10 +191,18 @@ class PluginLoader:
             return replace(entry, error=reason, trace=trace_of(error))
         return replace(entry, agent=agent)
 
-    async def _import(self, found: ProbeResult) -> BasePlugin:
-        def made() -> BasePlugin:
+    async def _with_provider(self, entry: PluginEntry, found: ProbeResult) -> PluginEntry:
+        """The entry with its provider, which is imported into the daemon after its file has passed the probe."""
+        try:
+            plugin = await self._import(found, ProviderPlugin)
+            return replace(entry, provider=PluginProvider(entry.name, plugin))
+        except Exception as error:  # an error of the plugin's code, shown in the list
+            return replace(entry, error=f"it did not start: {error_line(error)}", trace=trace_of(error))
+
+    async def _import(self, found: ProbeResult, base: type[Kind]) -> Kind:
+        def made() -> Kind:
             assert found.kind is not None
-            return find(found.source, load(found.source), found.kind)()
+            return find(found.source, load(found.source), found.kind, base)()
 
         return await run_in_thread(made, self._settings.probe_s)
 
@@ -192,6 +215,7 @@ class PluginLoader:
         for entry in entries:
             if entry.agent:
                 self._agents.register(entry.agent)
+        self._use_providers({entry.name: entry.provider for entry in entries if entry.provider})
 
     def _retire(self, agent: PluginAgent) -> None:
         retiring = asyncio.create_task(agent.retire(), name=f"retiring {agent.name}")

@@ -17,7 +17,8 @@ from typing import Any
 
 from kairos.plugins import child_ipc
 from kairos.plugins.base_plugin import BasePlugin
-from kairos.plugins.sources import Origin, PluginSource, classes, load
+from kairos.plugins.provider_plugin import ProviderPlugin
+from kairos.plugins.sources import BASES, Origin, PluginClass, PluginSource, classes, load
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 MAX_CAPABILITIES = 50
@@ -63,25 +64,25 @@ def _import_error(error: BaseException) -> str:
     return child_ipc.error_line(error)
 
 
-def _no_plugin(source: PluginSource, found: list[type[BasePlugin]]) -> str:
+def _no_plugin(source: PluginSource, found: list[PluginClass]) -> str:
     missing = [f"{kind.__name__} is missing {', '.join(_missing(kind))}" for kind in found]
     if missing:
         return "; ".join(missing)
     where = "the package" if source.origin is Origin.PACKAGE else "the file"
-    return f"{where} defines no class that is derived from BasePlugin"
+    return f"{where} defines no class that is derived from BasePlugin or ProviderPlugin"
 
 
 def _missing(kind: Any) -> list[str]:
     """The required methods that are missing; an entry point may name any object."""
-    if not (inspect.isclass(kind) and issubclass(kind, BasePlugin)):
-        return ["the base class BasePlugin"]
+    if not (inspect.isclass(kind) and issubclass(kind, BASES)):
+        return ["the base class BasePlugin or ProviderPlugin"]
     return sorted(kind.__abstractmethods__)
 
 
-def _described(kind: type[BasePlugin]) -> dict[str, Any]:
+def _described(kind: PluginClass) -> dict[str, Any]:
     about: dict[str, Any] = {"class": kind.__qualname__, "name": None, "error": None, "trace": None}
     try:
-        about.update(_of(kind))
+        about.update(_of_provider(kind) if issubclass(kind, ProviderPlugin) else _of(kind))
     except NotAPlugin as fault:
         about["error"] = str(fault)
     except BaseException as error:
@@ -90,17 +91,41 @@ def _described(kind: type[BasePlugin]) -> dict[str, Any]:
     return about
 
 
-def _of(kind: type[BasePlugin]) -> dict[str, Any]:
-    plugin = kind()
+def _of_provider(kind: type[ProviderPlugin]) -> dict[str, Any]:
+    provider = kind()
+    for method in (provider.chat_request, provider.answer_parser):
+        if inspect.iscoroutinefunction(method):
+            raise NotAPlugin(f"{method.__name__} is `async def`; only list_models and describe are")
+    for method in (provider.list_models, provider.describe):
+        if not inspect.iscoroutinefunction(method):
+            raise NotAPlugin(f"{method.__name__} must be `async def`")
+    return {
+        "name": _name(provider),
+        "is_async": True,
+        "is_provider": True,
+        "description": _description(kind),
+    }
+
+
+def _name(plugin: BasePlugin | ProviderPlugin) -> str:
     name = _called(plugin.get_name)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise NotAPlugin(f"get_name returned {name!r:.100}; a name has at most 100 letters, digits, _, - and .")
+    return name
+
+
+def _description(kind: PluginClass) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n")[0][:200] if kind.__doc__ else ""
+
+
+def _of(kind: type[BasePlugin]) -> dict[str, Any]:
+    plugin = kind()
     return {
-        "name": name,
+        "name": _name(plugin),
         "capabilities": _capabilities(_called(plugin.get_capabilities)),
         "schema": _schema(plugin),
         "is_async": _is_async(plugin),
-        "description": (inspect.getdoc(kind) or "").partition("\n")[0][:200] if kind.__doc__ else "",
+        "description": _description(kind),
     }
 
 

@@ -36,6 +36,7 @@ class ProbeResult:
     capabilities: tuple[str, ...] = ()
     schema: Mapping[str, Any] = field(default_factory=dict)
     is_async: bool = False
+    is_provider: bool = False
     description: str = ""
     error: str | None = None
     trace: str | None = None
@@ -106,6 +107,7 @@ def _results(source: PluginSource, report: Mapping[str, Any], output: str) -> li
             capabilities=tuple(about.get("capabilities", ())),
             schema=about.get("schema", {}),
             is_async=about.get("is_async", False),
+            is_provider=about.get("is_provider", False),
             description=about.get("description", ""),
             error=about["error"],
             trace=about["trace"],

@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from kairos.plugins.base_plugin import BasePlugin
+from kairos.plugins.provider_plugin import ProviderPlugin
 
+PluginClass = type[BasePlugin] | type[ProviderPlugin]
+BASES = (BasePlugin, ProviderPlugin)
+Kind = TypeVar("Kind", BasePlugin, ProviderPlugin)
 PREFIX = "kairos_plugin_"
 
 
@@ -104,7 +108,7 @@ def unload(source: PluginSource) -> None:
             del sys.modules[name]
 
 
-def classes(source: PluginSource, module: ModuleType) -> Iterator[type[BasePlugin]]:
+def classes(source: PluginSource, module: ModuleType) -> Iterator[PluginClass]:
     """The plugin classes that the source defines, abstract ones included, without imported ones."""
     if source.origin is Origin.PACKAGE and (name := source.path.partition(":")[2]):
         found: Any = module
@@ -114,16 +118,16 @@ def classes(source: PluginSource, module: ModuleType) -> Iterator[type[BasePlugi
         return
     seen: set[type] = set()
     for value in list(vars(module).values()):
-        if not (inspect.isclass(value) and issubclass(value, BasePlugin)) or value in seen:
+        if not (inspect.isclass(value) and issubclass(value, BASES)) or value in seen:
             continue
         if value.__module__ == module.__name__ or value.__module__.startswith(f"{module.__name__}."):
             seen.add(value)
             yield value
 
 
-def find(source: PluginSource, module: ModuleType, name: str) -> type[BasePlugin]:
-    """The class with this name. Raises `LookupError` if it no longer exists."""
+def find(source: PluginSource, module: ModuleType, name: str, base: type[Kind]) -> type[Kind]:
+    """The class with this name that is derived from `base`. Raises `LookupError` if it no longer exists."""
     for found in classes(source, module):
-        if found.__qualname__ == name:
+        if found.__qualname__ == name and issubclass(found, base):
             return found
     raise LookupError(f"{source.label} no longer defines {name}")

@@ -161,7 +161,7 @@ async def test_query_of_an_address_follows_the_path_and_azure_receives_the_api_k
     ):
         providers = Providers(http)
         assert (await providers.chat(called, HELLO, timeout_s=5)).text == "Rome"
-        assert await providers.list_models(called.base_url, "sk-1", timeout_s=5) == ["m"]
+        assert [listed.name for listed in await providers.list_models(called.base_url, "sk-1", timeout_s=5)] == ["m"]
     first, second = proxy.requests
     assert first.target == "http://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"
     assert first.headers["api-key"] == "sk-1"

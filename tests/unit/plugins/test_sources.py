@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kairos.plugins.base_plugin import BasePlugin
 from kairos.plugins.sources import classes, find, in_folder, load, of_file, unload
 from tests.kit.plugins import plugin, put
 
@@ -36,9 +37,9 @@ def test_changed_file_is_imported_again_and_old_objects_keep_working(tmp_path: P
     file = tmp_path / "p.py"
     file.write_text(plugin("Old"))
     source = of_file(file)
-    old = find(source, load(source), "Plugin")()
+    old = find(source, load(source), "Plugin", BasePlugin)()
     file.write_text(plugin("Newer"))
-    new = find(source, load(source), "Plugin")()
+    new = find(source, load(source), "Plugin", BasePlugin)()
     assert (old.get_name(), new.get_name()) == ("Old", "Newer")
     unload(source)
     assert source.module not in sys.modules

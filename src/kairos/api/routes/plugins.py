@@ -106,8 +106,8 @@ async def reload_plugins(services: ServicesDep, who: OperatorDep) -> ReloadedOut
     await services.config_changes.raise_reloads(who.user_id)
     entries = services.plugins.entries
     return ReloadedOut(
-        loaded=sum(isinstance(entry.agent, PluginAgent) for entry in entries),
-        failed=sum(entry.agent is None for entry in entries),
+        loaded=sum(isinstance(entry.agent, PluginAgent) or entry.provider is not None for entry in entries),
+        failed=sum(not entry.loaded for entry in entries),
     )
 
 
@@ -147,7 +147,7 @@ async def _config_fault(entry: PluginEntry, own: Mapping[str, JsonValue]) -> str
 
 
 def _state(entry: PluginEntry, project: ProjectSettings, fault: str | None, again: datetime | None) -> PluginState:
-    if entry.agent is None or fault:
+    if not entry.loaded or fault:
         return PluginState.FAILED
     if entry.name in project.disabled_plugins:
         return PluginState.DISABLED

@@ -15,15 +15,18 @@ from kairos.llm.answers.answer_faults import (
     AnswerTooLong,
     BadFinishReason,
     InvalidAnswer,
+    ProviderFault,
     ReportedError,
     StreamCut,
     possible_error,
     reported_error,
 )
+from kairos.llm.answers.answer_part import AnswerParser, AnswerPart
 from kairos.llm.answers.finish_reason import Ending, ending_of, finish_reason_of
 from kairos.llm.answers.reasoning import ReasoningSplit
 from kairos.llm.answers.text_pieces import TextPieces
 from kairos.llm.answers.tool_calls import ToolCalls
+from kairos.llm.answers.usage import Usage, openai_usage
 from kairos.storable_text import storable
 
 __all__ = [
@@ -33,25 +36,16 @@ __all__ = [
     "BadFinishReason",
     "Completion",
     "InvalidAnswer",
+    "ProviderFault",
     "ReportedError",
     "StreamCut",
     "Usage",
 ]
 
-MAX_TOKENS = 2**31 - 1
-"""Maximum of PostgreSQL's integer. A larger token count is a server error."""
 NO_REASON = "the stream ended without a finish reason"
 REPEATED = "the stream ended without [DONE], and text followed an earlier finish reason"
 UNFRAMED = "the connection closed without [DONE], and the finish reason came together with text"
 ANSWER_ENDINGS = frozenset({Ending.COMPLETE, Ending.TRUNCATED})
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts as reported by the server."""
-
-    input_tokens: int
-    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +58,19 @@ class Completion:
     usage: Usage | None
     """None if the server did not report token counts."""
     first_token_s: float | None
-    """Seconds to the first token of any kind. Reasoning counts, because servers count it too. None if the answer was
-    not streamed."""
+    """Seconds to the first token of any kind, without the time for loading the model. Reasoning counts, because servers
+    count it too. None if the answer was not streamed."""
     duration_s: float
+    """Seconds for the whole answer, without the time for loading the model."""
     model: str | None
     """The model name reported by the server."""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     reasoning: str = ""
     """The model's reasoning; not part of `text`."""
+    thinking_blocks: tuple[Mapping[str, Any], ...] = ()
+    """The reasoning with the server's signatures, for the next request of a conversation with tools."""
+    load_s: float = 0.0
+    """Seconds for which the server loaded the model, as it reports them."""
 
     @property
     def truncated(self) -> bool:
@@ -82,7 +81,9 @@ class Completion:
 class AnswerBuilder:
     """Builds an answer incrementally."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, parser: AnswerParser | None = None) -> None:
+        """`limit` is in bytes. Without a `parser`, the server's objects are in the OpenAI form."""
+        self._parser = parser
         self.done = False
         """Whether the server sent [DONE], or the answer was not streamed."""
         self.finish_reason: str | None = None
@@ -100,6 +101,8 @@ class AnswerBuilder:
         self._model: str | None = None
         self._objects = 0
         self._possible_error: ReportedError | None = None
+        self._thinking_blocks: list[Mapping[str, Any]] = []
+        self._load_s = 0.0
         self._begin(None)
 
     def feed(self, events: list[bytes]) -> str:
@@ -108,7 +111,7 @@ class AnswerBuilder:
         if events:
             self._last = time.perf_counter()
         for event in events:
-            if _is_done(event):
+            if self.done or _is_done(event):
                 self.done = True
                 break
             for value in _objects(event):
@@ -126,7 +129,8 @@ class AnswerBuilder:
             raise InvalidAnswer(f"expected a JSON object, got a {type(value).__name__}: {excerpt(body)}")
         self._feed_object(value, "message")
         if self._index is None:
-            raise self._possible_error or InvalidAnswer(f"it contains no choices: {excerpt(body)}")
+            missing = "answer" if self._parser else "choices"
+            raise self._possible_error or InvalidAnswer(f"it contains no {missing}: {excerpt(body)}")
         self.done, self.first_token_s = True, None
         self._finish()
         self._check_reason()
@@ -146,7 +150,7 @@ class AnswerBuilder:
         if not self._objects:
             raise InvalidAnswer(f"neither JSON nor a stream of events: {excerpt(beginning)}")
         if self._index is None:
-            raise self._possible_error or InvalidAnswer("the stream has no choices")
+            raise self._possible_error or InvalidAnswer(f"the stream has no {'answer' if self._parser else 'choices'}")
         rest = self._finish()
         self._check_reason()
         if not self.done:
@@ -184,15 +188,19 @@ class AnswerBuilder:
 
     def completion(self) -> Completion:
         self._finish()
+        first_s, whole_s = self.first_token_s, self.seconds()
+        load_s = min(self._load_s, whole_s if first_s is None else first_s)
         return Completion(
             text=self.text(),
             finish_reason=ending_of(self.finish_reason)[1] if self.finish_reason else None,
             usage=self.usage,
-            first_token_s=self.first_token_s,
-            duration_s=self.seconds(),
+            first_token_s=None if first_s is None else first_s - load_s,
+            duration_s=whole_s - load_s,
             model=self._model,
             tool_calls=self._tools.complete(),
             reasoning="\n\n".join(filter(None, ("".join(self._reasoning).strip(), self._split.reasoning()))),
+            thinking_blocks=tuple(self._thinking_blocks),
+            load_s=load_s,
         )
 
     def _check_reason(self) -> None:
@@ -216,12 +224,14 @@ class AnswerBuilder:
 
     def _feed_object(self, value: dict[str, Any], part: str) -> str:
         self._objects += 1
+        if self._parser:
+            return "".join(map(self._add, self._parser.parts(value)))
         if error := reported_error(value):
             raise error
         self._possible_error = possible_error(value) or self._possible_error
         if (model := value.get("model")) and isinstance(model, str):
             self._model = storable(model)
-        self.usage = _usage(value.get("usage"), self.usage)
+        self.usage = openai_usage(value.get("usage"), self.usage)
         choice = self._choice(value.get("choices"))
         return self._feed_choice(choice, part) if choice is not None else ""
 
@@ -262,15 +272,41 @@ class AnswerBuilder:
         new = bool(content or thoughts or calls or function)
         if new:
             self._reopen()
-        self._grow(len(content) + len(thoughts))
-        self._reasoning.append(self._thoughts.feed(thoughts))
+        added = self._add_texts(content, thoughts)
         if calls:
             self._tools.feed(calls)
         if function:
             self._tools.feed_function(function)
         if (reason := finish_reason_of(choice.get("finish_reason"))) is not None:
             self._close(reason, alone=not new)
-        return self._split.feed(self._text.feed(content))
+        return added
+
+    def _add(self, part: AnswerPart) -> str:
+        """Add a part. Returns the new answer text."""
+        self._index = 0
+        new = bool(part.text or part.reasoning or part.tool_calls)
+        if new:
+            self._reopen()
+        added = self._add_texts(part.text, part.reasoning)
+        self._tools.feed(list(part.tool_calls))
+        self._add_facts(part)
+        if (reason := finish_reason_of(part.finish_reason)) is not None:
+            self._close(reason, alone=not new)
+        self.done = self.done or part.done
+        return added
+
+    def _add_texts(self, text: str, reasoning: str) -> str:
+        self._grow(len(text) + len(reasoning))
+        self._reasoning.append(self._thoughts.feed(reasoning))
+        return self._split.feed(self._text.feed(text))
+
+    def _add_facts(self, part: AnswerPart) -> None:
+        self.usage = part.usage or self.usage
+        self._model = storable(part.model) if part.model else self._model
+        self._load_s = max(self._load_s, part.load_s)
+        for block in part.thinking_blocks:
+            self._grow(sum(len(value) for value in block.values() if isinstance(value, str)))
+            self._thinking_blocks.append(block)
 
     def _message(self, choice: dict[str, Any], part: str) -> dict[str, Any]:
         """Return the message of a choice. A stream's last event may repeat the whole message next to an empty delta."""
@@ -359,22 +395,3 @@ def _part(part: Any) -> tuple[str, str]:
     if kind in ("thinking", "reasoning"):
         return "", _content(part.get(kind) or part.get("text"))[0]
     return "", ""
-
-
-def _usage(value: Any, known: Usage | None) -> Usage | None:
-    """Return the latest token counts. A count of zero does not replace an earlier one."""
-    if not isinstance(value, dict):
-        return known
-    given, written = _tokens(value.get("prompt_tokens")), _tokens(value.get("completion_tokens"))
-    if given is None or written is None or (known and not given and not written):
-        return known
-    return Usage(given, written)
-
-
-def _tokens(value: Any) -> int | None:
-    """Parse a token count from a number or digits; None for anything else."""
-    if isinstance(value, str) and value.isdecimal() and len(value) < 12:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        return None
-    return int(value) if 0 <= value <= MAX_TOKENS and value == int(value) else None

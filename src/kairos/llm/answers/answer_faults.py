@@ -64,6 +64,10 @@ class AnswerTooLong(AnswerFault):
         super().__init__(f"it exceeds the limit of {limit} bytes")
 
 
+class ProviderFault(AnswerFault):
+    """The code of a plugin's provider failed."""
+
+
 class ReportedError(AnswerFault):
     """The server reported an error inside its answer."""
 

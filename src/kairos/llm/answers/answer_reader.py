@@ -32,9 +32,17 @@ class AnswerReader:
     """Reads one answer and passes its text on while it streams."""
 
     def __init__(
-        self, answer: AnswerBuilder, limits: CallLimits, on_delta: OnDelta | None, on_restart: OnRestart | None
+        self,
+        answer: AnswerBuilder,
+        limits: CallLimits,
+        on_delta: OnDelta | None,
+        on_restart: OnRestart | None,
+        *,
+        lines: bool = False,
     ) -> None:
+        """`lines`: the stream consists of lines of JSON instead of server-sent events."""
         self.answer = answer
+        self._lines = lines
         self._limits = limits
         self._on_delta = on_delta
         self._on_restart = on_restart
@@ -60,7 +68,7 @@ class AnswerReader:
         beginning = b""
         while _is_undecided(beginning) and (chunk := await response.read(begun=False)):
             beginning = (beginning + chunk).removeprefix(BOM).lstrip()
-        if beginning.startswith((b"{", b"[")):
+        if beginning.startswith((b"{", b"[")) and not self._lines:
             await self._read_object(response, beginning)
         else:
             await self._read_events(response, beginning)

@@ -23,7 +23,18 @@ VERSION = 2
 """Increased when the canonical or stored form changes. Older entries are then never found."""
 
 
-VERSIONED = ("name", "upstream", "base_url", "local", "context", "specialties", "tier", "capabilities", "body")
+VERSIONED = (
+    "name",
+    "upstream",
+    "base_url",
+    "local",
+    "context",
+    "specialties",
+    "tier",
+    "capabilities",
+    "body",
+    "protocol",
+)
 """The fields of a configured model that determine its version."""
 
 

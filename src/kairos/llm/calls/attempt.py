@@ -57,9 +57,12 @@ class AdaptiveRequest:
         forms: SchemaForms,
         *,
         own_limit: bool = False,
+        parameter_names: Mapping[str, str] = {},
     ) -> None:
-        """`own_limit`: the answer limit in the body is Kairos' default, not the caller's."""
+        """`own_limit`: the answer limit in the body is Kairos' default, not the caller's. `parameter_names`: the
+        server's names of parameters, with those in the body."""
         self.model = model
+        self._names = parameter_names
         self._own_limit = own_limit
         self._body = body
         self._traits = traits
@@ -77,6 +80,8 @@ class AdaptiveRequest:
     def adapt(self, error: Exception) -> bool:
         """Adapt the request to an error. Returns whether to send another one."""
         refusal = _refusal(error)
+        if refusal is not None and self._names:
+            refusal = refusal.renamed(self._names)
         if refusal is None or self._steps >= MAX_STEPS:
             return False
         step = next_adjustment(self._changeable(), self.changes, refusal, own_limit=self._own_limit)

@@ -21,12 +21,18 @@ from kairos.llm.answers.answer import (
     AnswerFault,
     AnswerTooLong,
     BadFinishReason,
+    ProviderFault,
     ReportedError,
     StreamCut,
     Usage,
 )
 from kairos.llm.answers.finish_reason import Ending
 from kairos.llm.catalog.catalog import Model
+
+APIS = {"openai": "an OpenAI-compatible API", "ollama": "an Ollama server", "anthropic": "Anthropic's Messages API"}
+"""The servers of the built-in protocols, as messages name them."""
+OVERLOADED = 529
+"""The status of Anthropic's overloaded servers."""
 
 
 class ModelCallError(KairosError):
@@ -85,6 +91,13 @@ class ModelServerError(ModelCallError):
     infrastructure = True
 
 
+class ModelOverloaded(ModelServerError):
+    """The server of the model {model} is overloaded ({http_status}): {reason}. Try again later, or add another model in
+    kairos.toml."""
+
+    status, code = 503, "model_overloaded"
+
+
 class ModelRateLimited(ModelCallError):
     """The server of the model {model} has reached its rate limit (429): {reason}. Raise the limit there, or add another
     model in kairos.toml."""
@@ -110,7 +123,7 @@ class ModelRequestInvalid(ModelCallError):
 
 class ModelAnswerInvalid(ModelCallError):
     """The response from {base_url} for the model {model} is not a valid answer: {reason}. Check that `base_url` in
-    kairos.toml points to an OpenAI-compatible API."""
+    kairos.toml points to {api}."""
 
     code = "model_garbage"
     infrastructure = True
@@ -121,6 +134,13 @@ class ModelStreamCut(ModelCallError):
 
     code = "model_stream_cut"
     infrastructure = True
+
+
+class ModelProviderFailed(ModelCallError):
+    """The provider of the plugin that calls the model {model} failed: {reason}. See the daemon's log for the traceback,
+    and correct the plugin."""
+
+    status, code = 500, "model_provider_failed"
 
 
 class ModelWithheld(ModelCallError):
@@ -158,10 +178,17 @@ def _kind(model: Model, error: HttpError | AnswerFault) -> tuple[type[ModelCallE
             return ModelWithheld, {}
         case StreamCut() | BadFinishReason():
             return ModelStreamCut, {}
+        case ProviderFault():
+            return ModelProviderFailed, {}
         case HttpTooLarge() | AnswerTooLong():
-            return ModelAnswerInvalid, {"base_url": plain_address(model.base_url), "infrastructure": False}
+            return ModelAnswerInvalid, {**_place(model), "infrastructure": False}
         case _:
-            return ModelAnswerInvalid, {"base_url": plain_address(model.base_url)}
+            return ModelAnswerInvalid, _place(model)
+
+
+def _place(model: Model) -> dict[str, str]:
+    api = APIS.get(model.protocol, f"a server of the protocol {model.protocol}")
+    return {"base_url": plain_address(model.base_url), "api": api}
 
 
 def _by_status(model: Model, status: int, reason: str) -> tuple[type[ModelCallError], dict[str, Any]]:
@@ -170,6 +197,8 @@ def _by_status(model: Model, status: int, reason: str) -> tuple[type[ModelCallEr
         return ModelRefused, {**values, "remedy": _remedy(model, status, reason)}
     if status == 429:
         return ModelRateLimited, values
+    if status == OVERLOADED:
+        return ModelOverloaded, values
     if status >= 500 or status in (408, 425):
         return ModelServerError, values
     return ModelRequestInvalid, values
@@ -184,8 +213,11 @@ def _remedy(model: Model, status: int, reason: str) -> str:
         unset = "" if model.api_key else " (none is set)"
         return f"Check the key in the environment variable that `api_key_env` names {where}{unset}."
     if status == 404 and re.search(rf"\bmodel\b|(?<!\w){re.escape(model.upstream)}(?!\w)", reason, re.IGNORECASE):
-        return f"Check `upstream` {where}. If the server is Ollama, run `ollama pull {model.upstream}`."
+        pull = f" If the server is Ollama, run `ollama pull {model.upstream}`." if model.protocol != "anthropic" else ""
+        return f"Check `upstream` {where}.{pull}"
     address = plain_address(model.base_url)
+    if model.protocol != "openai":
+        return f"Check `base_url` and `protocol` {where}: {address} must be the address of {_place(model)['api']}."
     return f"Check `base_url` {where}: {address} must be the address without /chat/completions, such as …/v1."
 
 

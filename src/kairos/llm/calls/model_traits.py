@@ -116,5 +116,6 @@ def identity(model: Model) -> str:
     parts = (
         *(model.name, model.base_url, model.upstream, str(model.context), str(model.context_declared)),
         *sorted(model.capabilities),
+        *(() if model.protocol == "openai" else (model.protocol,)),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""Calls models on any OpenAI-compatible server (Ollama, vLLM, llama.cpp, LM Studio, the embedded model, cloud
-providers).
+"""Calls models on servers of any protocol: OpenAI-compatible ones, Ollama, Anthropic, and those that plugins add.
 
-Streaming is always requested; a server that sends a single JSON object is supported too. Every failure is a
+The provider of the model's protocol converts request and answer (`provider.py`); everything else is the same for all of
+them. Streaming is always requested; a server that sends a single JSON object is supported too. Every failure is a
 `ModelCallError`, which states whether it counts against the server, and the remedy.
 """
 
@@ -12,22 +12,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import orjson
 
-from kairos.http import (
-    HttpClient,
-    HttpError,
-    HttpGarbled,
-    HttpLimits,
-    HttpTimeout,
-    excerpt,
-    joined,
-)
+from kairos.config_models import PLUGIN_PROTOCOL
+from kairos.errors import did_you_mean
+from kairos.http import HttpClient, HttpError, HttpLimits, HttpTimeout
 from kairos.llm.answers.answer import AnswerBuilder, AnswerFault, Completion, ReportedError, Usage
 from kairos.llm.answers.answer_reader import AnswerReader, CallLimits, OnDelta, OnRestart
 from kairos.llm.calls.adjustments import LENGTH_NAMES
+from kairos.llm.calls.anthropic_messages import AnthropicMessages
 from kairos.llm.calls.attempt import AdaptiveRequest, SchemaForms
 from kairos.llm.calls.call_errors import (
     ModelAnswerInvalid,
@@ -44,6 +38,11 @@ from kairos.llm.calls.call_errors import (
 )
 from kairos.llm.calls.call_options import ModelParameters
 from kairos.llm.calls.model_traits import ModelTraits
+from kairos.llm.calls.ollama_chat import OllamaChat
+from kairos.llm.calls.openai_chat import OpenAiChat
+from kairos.llm.calls.provider import Framing, ListedModel, Provider
+from kairos.llm.calls.provider_errors import ModelProtocolUnknown, UnknownProtocol
+from kairos.llm.calls.server import Server
 from kairos.llm.catalog.catalog import Model
 
 __all__ = [
@@ -65,6 +64,11 @@ __all__ = [
     "Usage",
 ]
 
+BUILT_IN: Mapping[str, Provider] = {
+    "openai": OpenAiChat(),
+    "ollama": OllamaChat(),
+    "anthropic": AnthropicMessages(),
+}
 WIRE_FACTOR = 64
 """Bytes allowed on the wire per byte of answer: a streamed token of four letters takes about 250 bytes."""
 
@@ -106,11 +110,28 @@ class Providers:
     """Client of all model servers, over one HTTP session."""
 
     def __init__(self, http: HttpClient, limits: CallLimits = CallLimits()) -> None:
+        self._kinds = dict(BUILT_IN)
         self._http = http
         self._limits = limits
         self.traits = ModelTraits()
         """What calls revealed about the servers."""
         self._forms = SchemaForms()
+
+    @property
+    def protocols(self) -> Mapping[str, Provider]:
+        """The providers by the protocol that entries of models name."""
+        return self._kinds
+
+    def replace_plugins(self, providers: Mapping[str, Provider]) -> None:
+        """Replace the providers of plugins, given by their names. Calls in progress are not affected."""
+        self._kinds = {**BUILT_IN, **{f"{PLUGIN_PROTOCOL}{name}": provider for name, provider in providers.items()}}
+
+    def provider(self, protocol: str) -> Provider:
+        """Return the provider of a protocol. Raises `UnknownProtocol`."""
+        if (found := self._kinds.get(protocol)) is None:
+            remedy = did_you_mean(protocol, self._kinds) or "Load the plugin that adds it, or name one of these."
+            raise UnknownProtocol(protocol=protocol, known=", ".join(self._kinds), remedy=remedy)
+        return found
 
     async def chat(
         self,
@@ -128,16 +149,25 @@ class Providers:
         `on_restart` is called if the text so far turns out to be reasoning: the answer starts after it. Cancelling
         closes the connection, so that the server stops generating. Raises `ModelCallError`.
         """
+        provider = self._provider_of(model)
         own_limit = request.own_limit and not LENGTH_NAMES & set(request.extra)
-        attempt = AdaptiveRequest(model, _body(model, request), self.traits, self._forms, own_limit=own_limit)
+        attempt = AdaptiveRequest(
+            model,
+            _body(model, request),
+            self.traits,
+            self._forms,
+            own_limit=own_limit,
+            parameter_names=provider.parameter_names,
+        )
         began = time.monotonic()
         first_token_limit_s = min(self._limits.first_token_s, first_token_s or math.inf)
         while True:
             elapsed_s = time.monotonic() - began
-            answer = AnswerBuilder(self._limits.answer_bytes)
-            reader = AnswerReader(answer, self._limits, on_delta, on_restart)
+            answer = AnswerBuilder(self._limits.answer_bytes, provider.answer_parser())
+            lines = provider.framing is Framing.LINES and not attempt.changes.whole
+            reader = AnswerReader(answer, self._limits, on_delta, on_restart, lines=lines)
             try:
-                await self._ask(attempt, reader, timeout_s - elapsed_s, first_token_limit_s - elapsed_s)
+                await self._ask(provider, attempt, reader, timeout_s - elapsed_s, first_token_limit_s - elapsed_s)
             except HttpTimeout as error:
                 if not answer.ends_well():
                     raise failure(model, answer.reported_fault() or error, answer) from error
@@ -149,31 +179,48 @@ class Providers:
             attempt.accepted()
             return answer.completion()
 
-    async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
-        """Return the model names that a server lists; entries without a name are skipped. Raises `HttpError`."""
-        url = joined(base_url, "models")
+    async def list_models(
+        self, base_url: str, api_key: str | None, *, timeout_s: float, protocol: str = "openai"
+    ) -> list[ListedModel]:
+        """Return the models that a server lists; entries without a name are skipped.
+
+        Raises `HttpError` or `UnknownProtocol`.
+        """
+        return await self.provider(protocol).list_models(self._server(base_url, api_key, timeout_s))
+
+    async def describe(self, model: Model, *, timeout_s: float) -> ListedModel:
+        """Return what a model's server reports of it. Raises `HttpError` or `UnknownProtocol`."""
+        server = self._server(model.base_url, model.api_key, timeout_s)
+        return await self.provider(model.protocol).describe(server, model.upstream)
+
+    def _provider_of(self, model: Model) -> Provider:
+        try:
+            return self.provider(model.protocol)
+        except UnknownProtocol as error:
+            raise ModelProtocolUnknown(model=model.name, reason=str(error)) from error
+
+    def _server(self, base_url: str, api_key: str | None, timeout_s: float) -> Server:
         limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
-        value = await self._http.get_json(url, token=api_key, limits=limits)
-        entries = (value["data"] if value["data"] is not None else []) if _has(value, "data") else None
-        named = [entry["id"] for entry in entries if _has(entry, "id")] if isinstance(entries, list) else None
-        names = [name for name in named or () if isinstance(name, str)]
-        if named is None or (entries and not names):
-            raise HttpGarbled(address=url, expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
-        return names
+        return Server(self._http, base_url, api_key, limits)
 
     async def _ask(
-        self, attempt: AdaptiveRequest, reader: AnswerReader, timeout_s: float, first_token_s: float
+        self,
+        provider: Provider,
+        attempt: AdaptiveRequest,
+        reader: AnswerReader,
+        timeout_s: float,
+        first_token_s: float,
     ) -> None:
         """Send one request, adapted to the model's server."""
-        model = attempt.model
         if attempt.changes.whole:  # the first byte arrives when the answer is complete
             first_token_s = timeout_s
+        request = provider.chat_request(attempt.model, attempt.body())
         async with self._http.stream(
             "POST",
-            joined(model.base_url, "chat/completions"),
-            body=_dumped(attempt.body()),
-            token=model.api_key,
-            headers=_headers(model),
+            request.url,
+            body=_dumped(request.body),
+            token=request.token,
+            headers=request.headers,
             limits=self._http_limits(timeout_s, first_token_s),
         ) as response:
             await reader.read(response)
@@ -215,13 +262,6 @@ def _dumped(body: Mapping[str, Any]) -> bytes:
         raise ReportedError(400, f"the request cannot be encoded as JSON: {error}") from error
 
 
-def _headers(model: Model) -> Mapping[str, str] | None:
-    """Return extra headers. Azure expects its keys in a separate header; a bearer token there is an Entra ID token."""
-    host = urlsplit(model.base_url).hostname or ""
-    azure = host.endswith((".azure.com", ".azure-api.net", ".azure.us", ".azure.cn"))
-    return {"api-key": model.api_key} if azure and model.api_key else None
-
-
 def _length_field(model: Model) -> str:
     """Return the name of the answer limit. OpenAI's newer models refuse the old name; other servers know only that
     one."""
@@ -232,7 +272,3 @@ def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} cannot be encoded as JSON")
-
-
-def _has(value: Any, key: str) -> bool:
-    return isinstance(value, dict) and key in value

@@ -100,6 +100,15 @@ class ParameterRefusal:
             value = None
         return cls(status, _messages(value) or text, tuple(_places(value)))
 
+    def renamed(self, names: Mapping[str, str]) -> ParameterRefusal:
+        """Return the refusal with the names that parameters have in the OpenAI form."""
+        pattern = re.compile(rf"(?<![A-Za-z_])(?:{'|'.join(map(re.escape, names))})(?![A-Za-z_])")
+
+        def translated(text: str) -> str:
+            return pattern.sub(lambda found: names[found[0]], text)
+
+        return replace(self, text=translated(self.text), named=tuple(map(translated, self.named)))
+
     @property
     def unsupported(self) -> bool:
         return bool(UNSUPPORTED.search(self.text))

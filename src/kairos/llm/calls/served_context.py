@@ -11,12 +11,15 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from kairos.background_tasks import every
 from kairos.http import HttpClient, HttpError, HttpLimits, joined, server_root
 from kairos.llm.calls.model_traits import MIN_CONTEXT, ModelTraits
+from kairos.llm.calls.provider_errors import UnknownProtocol
+from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import AdapterHost, Model
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ OLLAMA_DEFAULT = 4096
 CLOUD_CONTEXT = 32_768
 """Context of a cloud model whose entry names none: cloud servers refuse longer prompts and truncate nothing."""
 MAX_CONTEXT = 100_000_000
+MAX_DESCRIBED = 200
+"""Maximum number of models of one server that are asked for one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class ModelContexts:
 
     def __init__(self, traits: ModelTraits) -> None:
         self._traits = traits
-        self._served: dict[tuple[str, str], ServedContext] = {}
+        self._served: dict[tuple[str, str, str], ServedContext] = {}
         self.changed: Callable[[], None] = lambda: None
         """Called when a server reports a different context."""
 
@@ -52,7 +57,8 @@ class ModelContexts:
         """Return the context of a model in tokens of prompt and answer together."""
         served = self._served.get(_key(model))
         found = self._traits.of(model).context
-        context = model.context if model.context_declared or self_hosted(model) else CLOUD_CONTEXT
+        known = model.context_declared or self_hosted(model) or model.protocol == "ollama"  # which sends it as num_ctx
+        context = model.context if known else CLOUD_CONTEXT
         if served and (served.certain or not model.context_declared):
             context = min(model.context, served.context) if model.context_declared else served.context
         return context if found is None else min(context, found)
@@ -85,12 +91,14 @@ class ContextPoller:
 
     def __init__(
         self,
+        providers: Providers,
         http: HttpClient,
         contexts: ModelContexts,
         models: Callable[[], Iterable[Model]],
         interval_s: float = INTERVAL_S,
     ) -> None:
         """`models` returns the current models, because adapters come and go."""
+        self._providers = providers
         self._http = http
         self._contexts = contexts
         self._models = models
@@ -102,13 +110,17 @@ class ContextPoller:
 
     async def poll(self) -> None:
         """Poll every server once, concurrently."""
-        servers: defaultdict[tuple[str, str | None], list[Model]] = defaultdict(list)
+        servers: defaultdict[tuple[str, str | None, str], list[Model]] = defaultdict(list)
         for model in self._models():
             if model.adapter_host is not AdapterHost.EMBEDDED and (model.local or model.base_url.startswith("http://")):
-                servers[model.base_url, model.api_key].append(model)
-        await asyncio.gather(*(self._ask(base_url, models) for (base_url, _), models in servers.items()))
+                servers[model.base_url, model.api_key, model.protocol].append(model)
+        await asyncio.gather(*(self._ask(base_url, models) for (base_url, _, _), models in servers.items()))
 
     async def _ask(self, base_url: str, models: list[Model]) -> None:
+        if models[0].protocol != "openai":
+            for model in models[:MAX_DESCRIBED]:
+                await self._describe(model)
+            return
         token = models[0].api_key
         loaded = _rows(await self._json(_root(base_url, "api/ps"), token), "models")
         for model in models:
@@ -119,6 +131,14 @@ class ContextPoller:
                 found = await self._of_others(model)
             if found is not None:
                 self._contexts.update(model, found)
+
+    async def _describe(self, model: Model) -> None:
+        """Save the context that a provider reports. Ollama's protocol loads a model with the context of its entry, and
+        at most with the one that it was trained for."""
+        with suppress(HttpError, UnknownProtocol):
+            described = await self._providers.describe(model, timeout_s=LIMITS.total_s or LIMITS.idle_s)
+            if described.context is not None and described.context >= MIN_CONTEXT:
+                self._contexts.update(model, ServedContext(min(model.context, described.context)))
 
     async def _of_ollama(self, model: Model, loaded: list[Mapping[str, Any]]) -> ServedContext | None:
         names = {model.upstream, f"{model.upstream}:latest"}
@@ -174,8 +194,8 @@ def _shown(shown: Mapping[str, Any]) -> ServedContext | None:
     return ServedContext(min(limits), certain=wanted is not None)
 
 
-def _key(model: Model) -> tuple[str, str]:
-    return model.base_url, model.upstream
+def _key(model: Model) -> tuple[str, str, str]:
+    return model.base_url, model.upstream, model.protocol
 
 
 def _rows(value: Any, name: str) -> list[Mapping[str, Any]] | None:

@@ -52,8 +52,10 @@ class Model:
     upstream: str
     """The model's name on its server."""
     base_url: str
-    """Address of the OpenAI-compatible API, including the version path: `http://127.0.0.1:11434/v1`."""
+    """Address of the API. For the protocol `openai` it includes the version path: `http://127.0.0.1:11434/v1`."""
     api_key: str | None = None
+    protocol: str = "openai"
+    """The protocol of its server: `openai`, `ollama`, `anthropic`, or `plugin:` and the name of a plugin's provider."""
     local: bool = False
     """Whether prompts stay on the operator's hardware."""
     price: Price | None = None

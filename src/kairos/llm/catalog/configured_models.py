@@ -46,6 +46,7 @@ def _model(entry: ModelSettings) -> Model:
         api_key=usable_key(entry.api_key_env, key, entry.name, f"models: {entry.name}")
         if entry.api_key_env and key is not None
         else None,
+        protocol=entry.protocol,
         local=entry.local,
         price=Price(entry.price.input, entry.price.output) if entry.price else None,
         context=entry.context,

@@ -110,10 +110,17 @@ class ScanResult:
     servers: tuple[FoundServer, ...]
 
 
+class NamedModel(Protocol):
+    """An entry of a server's list."""
+
+    @property
+    def name(self) -> str: ...
+
+
 class ListModels(Protocol):
     """`Providers.list_models`."""
 
-    def __call__(self, base_url: str, api_key: str | None, *, timeout_s: float) -> Awaitable[list[str]]: ...
+    def __call__(self, base_url: str, api_key: str | None, *, timeout_s: float) -> Awaitable[Sequence[NamedModel]]: ...
 
 
 GetJson = Callable[[str], Awaitable[Any]]
@@ -249,7 +256,8 @@ async def _listed(
     """Return the names of a server's models, or the reason for the failure."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await list_models(base_url, api_key, timeout_s=timeout_s), None
+            listed = await list_models(base_url, api_key, timeout_s=timeout_s)
+            return [model.name for model in listed], None
     except TimeoutError:
         reason = f"no answer within {timeout_s:g} s"
     except KairosError as error:

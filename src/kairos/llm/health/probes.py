@@ -24,6 +24,7 @@ from kairos import redis_keys
 from kairos.background_tasks import every, run_together
 from kairos.errors import EngineUnavailable
 from kairos.http import CallPhase, HttpError, HttpTimeout, HttpUnreachable
+from kairos.llm.calls.provider_errors import UnknownProtocol
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.health.breaker import ERRORS_IN_A_ROW, BreakerState
@@ -99,12 +100,14 @@ class Probes:
     async def _problem(self, model: Model) -> str:
         """Return why there was no connection; empty if there was one."""
         try:
-            await self._providers.list_models(model.base_url, model.api_key, timeout_s=PROBE_TIMEOUT_S)
+            await self._providers.list_models(
+                model.base_url, model.api_key, timeout_s=PROBE_TIMEOUT_S, protocol=model.protocol
+            )
         except HttpTimeout as error:
             return str(error) if error.phase is CallPhase.CONNECT else ""
         except HttpUnreachable as error:
             return str(error) if isinstance(error.__cause__, OSError) else ""
-        except HttpError:
+        except (HttpError, UnknownProtocol):
             return ""
         return ""
 
@@ -141,19 +144,19 @@ class Probes:
 
 
 class _Server:
-    """The models behind one address and credential, which one probe covers."""
+    """The models behind one address, credential and protocol, which one probe covers."""
 
     def __init__(self, models: list[Model]) -> None:
         self.models = models
         self.model = models[0]
         self.interval_s = 0.0
         """The time before the next probe."""
-        parts = (self.model.base_url, self.model.api_key or "")
+        parts = (self.model.base_url, self.model.api_key or "", self.model.protocol)
         self.digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _by_server(models: Iterable[Model]) -> list[list[Model]]:
-    servers: defaultdict[tuple[str, str | None, bool], list[Model]] = defaultdict(list)
+    servers: defaultdict[tuple[str, str | None, bool, str], list[Model]] = defaultdict(list)
     for model in models:
-        servers[model.base_url, model.api_key, model.local].append(model)
+        servers[model.base_url, model.api_key, model.local, model.protocol].append(model)
     return list(servers.values())

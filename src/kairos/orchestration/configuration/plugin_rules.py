@@ -34,7 +34,7 @@ async def check_project(plugins: PluginLoader, before: ProjectSettings, after: P
             _may_set(entry, values, where, plugins.private_hosts)
         else:
             problem = (
-                "it has no configuration" if entry.agent else "the plugin is not loaded, so it cannot be validated"
+                "it has no configuration" if entry.loaded else "the plugin is not loaded, so it cannot be validated"
             )
             raise InvalidInput(where=where, problem=problem, remedy=f"See `kairos plugin show {name}`")
         with _naming(name, where):
