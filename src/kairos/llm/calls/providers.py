@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -105,12 +105,18 @@ class ChatRequest:
 class Providers:
     """Client of all model servers, over one HTTP session."""
 
-    def __init__(self, http: HttpClient, limits: CallLimits = CallLimits()) -> None:
+    def __init__(
+        self, http: HttpClient, limits: CallLimits = CallLimits(), projects_http: HttpClient | None = None
+    ) -> None:
+        """`projects_http` calls models at addresses that projects chose; by default `http` does."""
         self._http = http
+        self._projects_http = projects_http or http
         self._limits = limits
         self.traits = ModelTraits()
         """What calls revealed about the servers."""
         self._forms = SchemaForms()
+        self.current: Callable[[Model], Model] = lambda model: model
+        """Returns a model with its current key, or raises an error if it was removed. Called before each request."""
 
     async def chat(
         self,
@@ -140,20 +146,28 @@ class Providers:
                 await self._ask(attempt, reader, timeout_s - elapsed_s, first_token_limit_s - elapsed_s)
             except HttpTimeout as error:
                 if not answer.ends_well():
-                    raise failure(model, answer.reported_fault() or error, answer) from error
+                    raise failure(attempt.model, answer.reported_fault() or error, answer) from error
                 await reader.end_at_last_event()
             except (HttpError, AnswerFault) as error:
                 if not answer.text() and attempt.adapt(error):
                     continue
-                raise failure(model, error, answer) from error
+                raise failure(attempt.model, error, answer) from error
             attempt.accepted()
             return answer.completion()
 
-    async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
+    async def list_models(
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        ca: str | None = None,
+    ) -> list[str]:
         """Return the model names that a server lists; entries without a name are skipped. Raises `HttpError`."""
         url = joined(base_url, "models")
         limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
-        value = await self._http.get_json(url, token=api_key, limits=limits)
+        value = await self._http.get_json(url, token=api_key, headers=headers, limits=limits, ca=ca)
         entries = (value["data"] if value["data"] is not None else []) if _has(value, "data") else None
         named = [entry["id"] for entry in entries if _has(entry, "id")] if isinstance(entries, list) else None
         names = [name for name in named or () if isinstance(name, str)]
@@ -165,16 +179,19 @@ class Providers:
         self, attempt: AdaptiveRequest, reader: AnswerReader, timeout_s: float, first_token_s: float
     ) -> None:
         """Send one request, adapted to the model's server."""
-        model = attempt.model
+        model = attempt.model = self.current(attempt.model)
         if attempt.changes.whole:  # the first byte arrives when the answer is complete
             first_token_s = timeout_s
-        async with self._http.stream(
+        http = self._projects_http if model.public_only else self._http
+        async with http.stream(
             "POST",
             joined(model.base_url, "chat/completions"),
             body=_dumped(attempt.body()),
             token=model.api_key,
             headers=_headers(model),
             limits=self._http_limits(timeout_s, first_token_s),
+            public_only=model.public_only,
+            ca=model.ca,
         ) as response:
             await reader.read(response)
 
@@ -215,11 +232,11 @@ def _dumped(body: Mapping[str, Any]) -> bytes:
         raise ReportedError(400, f"the request cannot be encoded as JSON: {error}") from error
 
 
-def _headers(model: Model) -> Mapping[str, str] | None:
+def _headers(model: Model) -> Mapping[str, str]:
     """Return extra headers. Azure expects its keys in a separate header; a bearer token there is an Entra ID token."""
     host = urlsplit(model.base_url).hostname or ""
     azure = host.endswith((".azure.com", ".azure-api.net", ".azure.us", ".azure.cn"))
-    return {"api-key": model.api_key} if azure and model.api_key else None
+    return {**({"api-key": model.api_key} if azure and model.api_key else {}), **model.headers}
 
 
 def _length_field(model: Model) -> str:
