@@ -32,9 +32,9 @@ class CountingProviders(Providers):
         super().__init__(http)
         self.requested_at: list[float] = []
 
-    async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
+    async def list_models(self, base_url: str, api_key: str | None, *, timeout_s: float, **options: Any) -> list[str]:
         self.requested_at.append(time.monotonic())
-        return await super().list_models(base_url, api_key, timeout_s=timeout_s)
+        return await super().list_models(base_url, api_key, timeout_s=timeout_s, **options)
 
 
 @pytest.fixture

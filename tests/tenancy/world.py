@@ -66,11 +66,11 @@ class World:
 
     async def provider(self) -> Reply:
         """Create a provider of B with a model. Nothing answers at its address."""
-        return await _provider(self.b, "/api/project/providers")
+        return await _provider(self.b, "/api/project/providers", SECRET)
 
     async def shared_provider(self) -> Reply:
         """Create a provider that all projects share, with a model."""
-        return await _provider(self.operator, "/api/providers")
+        return await _provider(self.operator, "/api/providers", "shared")
 
     async def sample(self) -> UUID:
         """Create an approved sample of B."""
@@ -205,9 +205,12 @@ def _edited(token: str, changed: dict[str, Any]) -> str:
     return f"{head}.{payload}.{signature}"
 
 
-async def _provider(caller: Caller, path: str) -> Reply:
-    body = {"name": f"{SECRET} {new_id()}", "kind": "openai-compatible", "address": "https://models.invalid/v1"}
+async def _provider(caller: Caller, path: str, named: str) -> Reply:
+    """Create a provider with a model, and remove earlier ones: their number is limited."""
+    for item in (await caller.get(path))["items"]:
+        await caller.call("DELETE", f"{path}/{item['id']}")
+    body = {"name": f"{named} {new_id()}", "kind": "openai-compatible", "address": "https://models.invalid/v1"}
     made = await caller.post(path, {**body, "key": "sk-ninety-nine"})
-    added = await caller.post(f"{path}/{made['id']}/models", {"models": [{"upstream": SECRET, "name": str(new_id())}]})
+    added = await caller.post(f"{path}/{made['id']}/models", {"models": [{"upstream": named, "name": str(new_id())}]})
     assert added.status == 201, added.body
     return added

@@ -73,8 +73,8 @@ def add(
     return None
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_provider(
     context: typer.Context,
     provider: Annotated[
         str | None, typer.Argument(help="A stored provider; without it, --kind is needed.", metavar="PROVIDER")
@@ -162,7 +162,7 @@ def remove(context: typer.Context, provider: Which, own: Own = False) -> None:
 
 @app.command("rotate-master-key")
 def rotate_master_key(context: typer.Context, json: Json = False) -> None:
-    """Encrypt all stored keys with the newest master key, and make a new one if Kairos keeps them in its data folder."""
+    """Encrypt all stored keys with the newest master key; a new one is made if Kairos keeps them in its data folder."""
     result = context_of(context).client().post(f"{SHARED}/rotate-master-key")
     if json:
         return output.show_json(result)

@@ -63,7 +63,7 @@ async def test_project_server(services: ServicesDep, who: OwnerDep, body: TestBo
         models = await services.test.of_draft(_owner(who), body.draft())
     except ServerProblem as problem:
         return problem_out(problem)
-    return listing_out(models, False, body.search)
+    return listing_out(models, body.kind, False, body.search)
 
 
 @routes.get("/{provider_id}", responses=responses(401, 403, 404, 409, 422, 503))
@@ -98,7 +98,7 @@ async def list_project_upstream_models(
         found, models = await services.test.of_stored(_owner(who), provider_id)
     except ServerProblem as problem:
         return problem_out(problem)
-    return listing_out(models, found.row.local, search, found)
+    return listing_out(models, found.row.kind, found.row.local, search, found)
 
 
 @routes.post("/{provider_id}/models", status_code=201, responses=responses(401, 403, 404, 409, 413, 422, 503))

@@ -261,7 +261,7 @@ def provider_out(found: StoredProvider) -> ProviderOut:
                 id=model.id,
                 name=catalog_name(owner, model.name),
                 upstream=model.upstream,
-                local=stays_local(row, model.upstream),
+                local=stays_local(row.kind, row.local, model.upstream),
                 context=model.context,
                 capabilities=model.capabilities,
                 price=_stored_price(model),
@@ -276,7 +276,11 @@ def provider_out(found: StoredProvider) -> ProviderOut:
 
 
 def listing_out(
-    models: Sequence[UpstreamModel], local: bool, search: str | None, found: StoredProvider | None = None
+    models: Sequence[UpstreamModel],
+    kind: str,
+    local: bool,
+    search: str | None,
+    found: StoredProvider | None = None,
 ) -> TestOut:
     """The models of a server whose names contain `search`."""
     wanted = [model for model in models if not search or search.lower() in model.name.lower()]
@@ -288,7 +292,10 @@ def listing_out(
         ok=True,
         problem=None,
         total=len(wanted),
-        models=[_upstream_out(model, local, added.get(model.name, [])) for model in wanted[:MOST_LISTED]],
+        models=[
+            _upstream_out(model, stays_local(kind, local, model.name), added.get(model.name, []))
+            for model in wanted[:MOST_LISTED]
+        ],
     )
 
 

@@ -81,7 +81,8 @@ async def test_server(services: ServicesDep, who: OperatorDep, body: TestBody) -
         models = await services.test.of_draft(_owner(who), body.draft())
     except ServerProblem as problem:
         return problem_out(problem)
-    return listing_out(models, local_by_default(body.kind, clean_address(body.kind, body.address)), body.search)
+    local = local_by_default(body.kind, clean_address(body.kind, body.address))
+    return listing_out(models, body.kind, local, body.search)
 
 
 @routes.get("/{provider_id}", responses=responses(401, 403, 404, 422, 503))
@@ -116,7 +117,7 @@ async def list_upstream_models(
         found, models = await services.test.of_stored(_owner(who), provider_id)
     except ServerProblem as problem:
         return problem_out(problem)
-    return listing_out(models, found.row.local, search, found)
+    return listing_out(models, found.row.kind, found.row.local, search, found)
 
 
 @routes.post("/{provider_id}/models", status_code=201, responses=responses(401, 403, 404, 409, 413, 422, 503))

@@ -91,7 +91,7 @@ class StoredModels:
         return ComponentStatus(
             ComponentState.DEGRADED,
             f"the keys of these providers cannot be decrypted here: {', '.join(which)}. Restore this daemon's master "
-            "key, or enter the keys again (docs/providers.md)",
+            "key, or enter the keys again (docs/how-to/providers.md)",
         )
 
     async def run(self) -> None:
@@ -186,7 +186,7 @@ def model_of(
         upstream=row.upstream,
         base_url=provider.address,
         api_key=secret.key,
-        local=stays_local(provider, row.upstream),
+        local=stays_local(provider.kind, provider.local, row.upstream),
         price=Price(row.price_input, row.price_output) if priced else None,  # type: ignore[arg-type]
         context=row.context or DEFAULT_CONTEXT,
         context_declared=row.context is not None,
@@ -206,11 +206,10 @@ def model_of(
     )
 
 
-def stays_local(provider: AnyProvider, upstream: str) -> bool:
-    """Whether prompts to a model stay on the operator's hardware. Ollama also serves models of its cloud."""
-    if provider.kind != ProviderKind.OLLAMA:
-        return provider.local
-    return provider.local and prices.is_local(provider.kind, upstream)
+def stays_local(kind: str, local: bool, upstream: str) -> bool:
+    """Whether prompts to a model of a (local) provider stay on the operator's hardware. Ollama also serves models of
+    its cloud."""
+    return local and (kind != ProviderKind.OLLAMA or prices.is_local(kind, upstream))
 
 
 def catalog_name(owner: UUID | None, name: str) -> str:

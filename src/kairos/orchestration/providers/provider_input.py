@@ -113,8 +113,8 @@ def clean_address(kind: ProviderKind, address: str | None) -> str:
 
 
 def clean_secret(key: str | None) -> str | None:
-    """The key without surrounding white space. Raises `InvalidInput`, which does not repeat it."""
-    if key is None or not key.strip():
+    """The key without surrounding white space; None for none. Raises `InvalidInput`, which does not repeat it."""
+    if key is None:
         return None
     try:
         cleaned = clean_key(key)
