@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from kairos.background_tasks import end
 from kairos.config import ProviderSettings
 from kairos.db.models import TaskState
 from kairos.embedded import Addresses
@@ -57,9 +58,19 @@ async def two_apps(
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(open_app(addresses, models, providers=settings))
         second = await stack.enter_async_context(open_app(addresses, models, providers=settings))
-        await stack.enter_async_context(second.working())
+        await stack.enter_async_context(following(second))
         yield first, second
         await delete_all(first.database)
+
+
+@asynccontextmanager
+async def following(app: KairosApp) -> AsyncIterator[None]:
+    """Apply changes in the background, without running tasks."""
+    tasks = [asyncio.create_task(work()) for work in app.parts.llm.background]
+    try:
+        yield
+    finally:
+        await end(*tasks)
 
 
 async def store(
