@@ -180,7 +180,7 @@ class TestRunningCalls:
                 lambda: not second.parts.llm.router.health("large", time.time()).open, LIVE_S, "closed there too"
             )
             task = await first.finished(await first.submit(model="large"))
-        assert task.state is TaskState.SUCCEEDED
+        assert task.state == TaskState.SUCCEEDED
 
 
 class TestMasterKeys:
@@ -200,7 +200,7 @@ class TestMasterKeys:
                 usable = await stranger.finished(await stranger.submit(model="open"))
             assert unusable.state in (TaskState.FAILED, TaskState.DEAD)
             assert "does not have the master key" in str(unusable.error)
-            assert usable.state is TaskState.SUCCEEDED
+            assert usable.state == TaskState.SUCCEEDED
             assert used_keys(cloud) == [""], "nothing is sent without the key"
             made = next(m for m in await stranger.parts.orchestration.providers.list(ProviderOwner(first.user_id)))
             await change_key(stranger, made, OTHER_KEY)

@@ -122,10 +122,10 @@ class SharedBreakers:
 
     def replace_models(self, models: Iterable[Model]) -> None:
         """Share the breakers of these models from now on. One whose address or key has changed starts closed."""
-        before, entries = self._entries, {}
+        before, entries = self._entries, dict[str, _Entry]()
         for model in models:
             digest, known = identity(model), before.get(model.name)
-            entries[model.name] = known if known and known.digest == digest else _Entry(model.name, digest)
+            entries[model.name] = known if known and known.digest == digest else self._new_entry(model.name, digest)
         self._entries = entries
         digests = {entry.digest for entry in entries.values()}
         self._removed = (self._removed | {entry.digest for entry in before.values()}) - digests
@@ -167,6 +167,13 @@ class SharedBreakers:
         if self._health.redis_unavailable:
             log.info("Redis is available again: circuit breakers are shared")
         self._health.redis_unavailable = False
+
+    def _new_entry(self, model: str, digest: str) -> _Entry:
+        """A closed breaker, of a generation that every replica derives alike: results of calls with the former key
+        have permits of another one, and do not count."""
+        entry = _Entry(model, digest, breaker=Breaker(generation=int(digest[:15], 16)))
+        self._health.apply_shared(model, replace(entry.breaker), LastError())
+        return entry
 
     def _note(self, model: str, change: BreakerChange) -> None:
         if entry := self._entries.get(model):
