@@ -215,7 +215,8 @@ class TestMasterKeys:
         result = await first.parts.orchestration.master_keys.rotate(first.user_id)
         assert (result.rewrapped, result.unreadable, result.added) == (1, 0, False)
         reads.cancel()
-        assert await asyncio.gather(reads, return_exceptions=True)
+        [ended] = await asyncio.gather(reads, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError), "each read found the key"
         row = (await first.parts.orchestration.providers.get(ProviderOwner(first.user_id), made.row.id)).row
         assert before != row.master_key == result.master_key == new.id
         assert row.version == made.row.version, "nobody's edit is in conflict with a rotation"

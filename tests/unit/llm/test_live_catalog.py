@@ -59,7 +59,7 @@ def test_stored_models_are_shared_or_of_one_project():
 def test_configured_model_keeps_its_name():
     catalog = Catalog([configured("base")])
     catalog.replace_stored([stored("base"), stored("base", OURS)])
-    assert catalog.get("base").origin is ModelOrigin.FILE
+    assert [model.origin for model in catalog] == [ModelOrigin.FILE]
     assert names(catalog.of(OURS)) == ["base"]
 
 
@@ -84,7 +84,7 @@ def test_call_of_a_replaced_model_uses_its_new_key():
     catalog = Catalog([configured("base")])
     models, _ = live(catalog)
     models.replace_stored([stored("s")])
-    called = catalog.get("s")
+    called = stored("s")
     models.replace_stored([stored("s", api_key="new")])
     assert models.current(called).api_key == "new"
     assert models.was_changed(called)
@@ -96,7 +96,7 @@ def test_removed_model_is_not_called(now: list[Model]):
     catalog = Catalog([])
     models, _ = live(catalog)
     models.replace_stored([stored("s")])
-    called = catalog.get("s")
+    called = stored("s")
     models.replace_stored(now)
     with pytest.raises(ModelWithdrawn):
         models.current(called)
