@@ -18,6 +18,7 @@ from kairos import config_faults
 from kairos.config_faults import NESTED, PREFIX
 from kairos.config_models import ModelSettings
 from kairos.config_models import PriceSettings as PriceSettings
+from kairos.config_providers import ProviderSettings
 from kairos.config_section import MOST_BYTES, MOST_MB, MOST_ROWS, Seconds, Section, Share
 from kairos.config_section import ApplyMode as ApplyMode
 from kairos.config_server import ServerSettings
@@ -293,6 +294,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     plugins: PluginSettings = PluginSettings()
+    providers: ProviderSettings = ProviderSettings()
     models: list[ModelSettings] = []
 
     @field_validator("data_dir", "max_concurrent_tasks", "default_llm_model", "log_level", mode="before")
@@ -403,7 +405,9 @@ def read_text(file: Path) -> str:
 
 def _with_absolute_folders(settings: Settings, file: Path) -> Settings:
     plugins = _copy_with(settings.plugins, folder=_absolute(file, settings.plugins.folder))
-    return _copy_with(settings, data_dir=_absolute(file, settings.data_dir), plugins=plugins)
+    keys = settings.providers.master_key_file
+    providers = _copy_with(settings.providers, master_key_file=_absolute(file, keys)) if keys else settings.providers
+    return _copy_with(settings, data_dir=_absolute(file, settings.data_dir), plugins=plugins, providers=providers)
 
 
 def _copy_with(part: SectionT, **values: Any) -> SectionT:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -23,6 +23,7 @@ from yarl import URL
 
 from kairos import __version__
 from kairos.host_literals import literal
+from kairos.http_bodies import error_message, excerpt, parse_json, retry_after
 from kairos.http_errors import (
     CallPhase,
     HttpCut,
@@ -38,6 +39,7 @@ from kairos.http_errors import (
     plain_address,
     server_root,
 )
+from kairos.http_tls import trusting
 from kairos.proxies import DIRECT, Proxies
 from kairos.public_addresses import PublicResolver, must_be_public, not_public
 
@@ -71,7 +73,6 @@ STALE_S = 1.0
 """If a reused connection is lost this soon without a byte of a response, it was closed before the request was sent."""
 DRAIN_S = 0.05
 ERROR_BODY_BYTES = 64 * 1024
-EXCERPT_LENGTH = 300
 
 
 class HttpResponse:
@@ -132,12 +133,14 @@ class HttpClient:
         *,
         proxies: Proxies = DIRECT,
         private_hosts: Callable[[], Sequence[str]] = tuple,
+        private_hosts_key: str = "plugins.private_hosts",
         resolver: AbstractResolver | None = None,
     ) -> None:
         """`traceparent` returns the W3C trace context to send with a call. `private_hosts` returns the names, addresses
-        and networks outside the public internet that calls with `public_only` may reach; `resolver` replaces the
-        system's resolver for those calls."""
+        and networks outside the public internet that calls with `public_only` may reach, `private_hosts_key` is the
+        setting with them; `resolver` replaces the system's resolver for those calls."""
         self._private_hosts = private_hosts
+        self._private_hosts_key = private_hosts_key
         self._resolver = resolver
         self._public: aiohttp.ClientSession | None = None
         """Connects to public addresses only, on a new connection for each call."""
@@ -174,12 +177,15 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits = HttpLimits(),
         public_only: bool = False,
+        ca: str | None = None,
     ) -> AsyncIterator[HttpResponse]:
         """Make a call and yield its response as a stream; `token` is sent as a bearer token.
 
         A `Path` as body is streamed from that file; raises `OSError` if it cannot be opened. Leaving the context before
         the end of the body closes the connection. Raises `HttpStatus` for any status but 2xx, and the other
         `HttpError`s. The total limit covers everything inside the `async with`.
+
+        `ca` has certificates in PEM to trust in addition to the system's.
 
         With `public_only` the connected address must be public, else `HttpForbidden` is raised. Such a call uses no
         proxy, because the address that a proxy connects to cannot be checked.
@@ -190,12 +196,13 @@ class HttpClient:
         try:
             async with clock:
                 sent = self._headers(body, token, headers)
+                tls = {"ssl": trusting(ca)} if ca else {}
                 if public_only:
-                    response = await self._request_public(method, url, body, sent, limits)
+                    response = await self._request_public(method, url, body, sent, limits, tls)
                 elif isinstance(body, Path):
-                    response = await self._send_file(method, url, body, sent, limits)
+                    response = await self._send_file(method, url, body, sent, limits, tls)
                 else:
-                    response = await self._request(method, url, body, sent, limits)
+                    response = await self._request(method, url, body, sent, limits, tls)
                 answer = HttpResponse(response, clock, address, limits)
                 if not 200 <= response.status < 300:
                     raise await _status_error(response, answer, address, token)
@@ -216,9 +223,10 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits = HttpLimits(),
         public_only: bool = False,
+        ca: str | None = None,
     ) -> Any:
         """GET an address; its JSON."""
-        call = self.stream("GET", url, token=token, headers=headers, limits=limits, public_only=public_only)
+        call = self.stream("GET", url, token=token, headers=headers, limits=limits, public_only=public_only, ca=ca)
         async with call as answer:
             return parse_json(await answer.body(), plain_address(url))
 
@@ -231,15 +239,24 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         limits: HttpLimits = HttpLimits(),
         public_only: bool = False,
+        ca: str | None = None,
     ) -> Any:
         """POST a value as JSON; the JSON of the response."""
         body = orjson.dumps(value)
-        call = self.stream("POST", url, body=body, token=token, headers=headers, limits=limits, public_only=public_only)
+        call = self.stream(
+            "POST", url, body=body, token=token, headers=headers, limits=limits, public_only=public_only, ca=ca
+        )
         async with call as answer:
             return parse_json(await answer.body(), plain_address(url))
 
     async def _request(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], limits: HttpLimits
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        limits: HttpLimits,
+        tls: Mapping[str, Any],
     ) -> aiohttp.ClientResponse:
         """Send a request; repeat it once on a new connection if the reused one turns out to be closed.
 
@@ -250,7 +267,7 @@ class HttpClient:
         if self._session is None or self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
-        through = self._proxy_options(url, headers)
+        through = {**self._proxy_options(url, headers), **tls}
         used: list[bool] = []
         began = time.monotonic()
         try:
@@ -272,7 +289,13 @@ class HttpClient:
             raise _connection_error(error, url, limits) from error
 
     async def _request_public(
-        self, method: str, url: str, body: bytes | Path | None, headers: Mapping[str, str], limits: HttpLimits
+        self,
+        method: str,
+        url: str,
+        body: bytes | Path | None,
+        headers: Mapping[str, str],
+        limits: HttpLimits,
+        tls: Mapping[str, Any],
     ) -> aiohttp.ClientResponse:
         """Send a request to a public address: IP addresses are checked here, names by the session's resolver."""
         if self._public is None:
@@ -284,21 +307,29 @@ class HttpClient:
             if (address := literal(host)) is not None:
                 must_be_public(host, address, self._private_hosts())
             return await self._public.request(
-                method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False, **tls
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if forbidden := not_public(error):
-                raise HttpForbidden(address=plain_address(url), reason=str(forbidden)) from error
+                raise HttpForbidden(
+                    address=plain_address(url), reason=str(forbidden), key=self._private_hosts_key
+                ) from error
             raise _connection_error(error, url, limits) from error
 
     async def _send_file(
-        self, method: str, url: str, file: Path, headers: Mapping[str, str], limits: HttpLimits
+        self,
+        method: str,
+        url: str,
+        file: Path,
+        headers: Mapping[str, str],
+        limits: HttpLimits,
+        tls: Mapping[str, Any],
     ) -> aiohttp.ClientResponse:
         """Send a file on a new connection: a half-sent file could not be repeated after a stale connection."""
         if self._fresh is None:
             raise RuntimeError("the HttpClient is not open: use `async with HttpClient() as http`")
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
-        through = self._proxy_options(url, headers)
+        through = {**self._proxy_options(url, headers), **tls}
         content = await asyncio.to_thread(file.open, "rb")
         try:
             return await self._fresh.request(
@@ -389,34 +420,6 @@ def _is_framed(headers: Mapping[str, str]) -> bool:
     return "chunked" in headers.get("Transfer-Encoding", "").lower() or "Content-Length" in headers
 
 
-def parse_json(body: bytes, address: str) -> Any:
-    """The value of a JSON body. Raises `HttpGarbled`."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise HttpGarbled(address=address, expected="JSON", excerpt=excerpt(body)) from error
-
-
-def excerpt(body: bytes | str) -> str:
-    """The beginning of a body, on one line, for a message."""
-    text = body[: EXCERPT_LENGTH * 4].decode(errors="replace") if isinstance(body, bytes) else body
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return (line[:EXCERPT_LENGTH] + " …" if len(line) > EXCERPT_LENGTH else line) or "an empty body"
-
-
-def error_message(value: Any) -> str | None:
-    """The message in an error body, in the formats of OpenAI-compatible servers; None if it has none."""
-    if not isinstance(value, Mapping):
-        return None
-    for key in ("error", "message", "detail"):
-        found = value.get(key)
-        if isinstance(found, Mapping):
-            found = found.get("message")
-        if isinstance(found, str) and found.strip():
-            return excerpt(found)
-    return None
-
-
 def _session(trace: aiohttp.TraceConfig | None = None, **connector: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=DNS_CACHE_S, **connector),
@@ -449,7 +452,7 @@ async def _status_error(
         address=address,
         http_status=response.status,
         reason=reason.rstrip("."),
-        retry_after_s=_retry_after(response.headers),
+        retry_after_s=retry_after(response.headers),
         body=body[:ERROR_BODY_BYTES],
     )
 
@@ -468,19 +471,6 @@ def _reason(body: bytes) -> str:
         return excerpt(body)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds after which to retry (Retry-After, RFC 9110, 10.2.3, or OpenAI's header in milliseconds)."""
-    for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
-        text = headers.get(name, "").strip()
-        with suppress(ValueError):
-            seconds = float(text) * unit
-            if math.isfinite(seconds):
-                return max(0.0, seconds)
-    with suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(headers.get("Retry-After", "")).timestamp() - time.time())
-    return None
-
-
 def _error_text(error: BaseException) -> str:
     """An error as text. aiohttp's connector errors wrap the system's error."""
     if isinstance(error, aiohttp.InvalidURL):  # its message is the whole address
@@ -491,7 +481,11 @@ def _error_text(error: BaseException) -> str:
         return f"its proxy refused the connection with {error.status} {error.message}"
     if isinstance(error, aiohttp.ClientPayloadError):  # its message is the parser's
         return "the connection closed before the end"
-    inner = getattr(error, "os_error", None) or error
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({inner.verify_message})"
+    if isinstance(inner, ssl.SSLError):  # its number is none of the system's
+        return f"TLS failed ({(inner.reason or 'unknown').replace('_', ' ').lower()})"
     number = getattr(inner, "errno", None) or 0
     text = os.strerror(number) if number > 0 else getattr(inner, "strerror", None) or str(inner)
     return (text or type(inner).__name__).rstrip(".")

@@ -90,7 +90,7 @@ class HttpCut(HttpError):
 
 class HttpForbidden(HttpError):
     """{address} is not called: {reason}, and it was chosen by a project. An operator can allow it
-    (`plugins.private_hosts`).
+    (`{key}`).
     """
 
     status, code, retryable = 422, "http_forbidden", False

@@ -55,6 +55,11 @@ def adapters_channel(namespace: str = NAMESPACE) -> str:
     return f"{namespace}:adapters"
 
 
+def providers_channel(namespace: str = NAMESPACE) -> str:
+    """The channel for changed providers and their models; both are in PostgreSQL."""
+    return f"{namespace}:providers"
+
+
 def config_channel(namespace: str = NAMESPACE) -> str:
     """The channel for new configuration versions; the configuration is in PostgreSQL."""
     return f"{namespace}:config"

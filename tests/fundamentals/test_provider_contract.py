@@ -67,10 +67,11 @@ async def supports(bench: Bench, feature: Feature, folder: Path) -> bool:
 @pytest.mark.parametrize("protocol", KINDS)
 async def test_features_of_a_protocol_are_those_that_its_tests_prove(protocol: str, tmp_path: Path):
     """The table in the documentation shows the results. Write it with `python -m scripts.provider_table`."""
+    async with bench_of(protocol, tmp_path) as bench:
+        declared = bench.providers.provider(protocol).features
     proven = set()
     for feature in Feature:
         async with bench_of(protocol, tmp_path) as bench:
-            declared = bench.providers.provider(protocol).features
             if await supports(bench, feature, tmp_path):
                 proven.add(feature)
     assert proven == declared

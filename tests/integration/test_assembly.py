@@ -35,6 +35,7 @@ CLOSING = [
     (Database, "close"),
 ]
 ORDER = [owner.__name__ for owner, _ in CLOSING] + ["confined"]
+ORDER.insert(ORDER.index("HttpClient"), "HttpClient")  # one for the operators' servers, one for the projects'
 
 
 @pytest.fixture

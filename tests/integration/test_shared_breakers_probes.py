@@ -34,10 +34,10 @@ class CountingProviders(Providers):
         self.requested_at: list[float] = []
 
     async def list_models(
-        self, base_url: str, api_key: str | None, *, timeout_s: float, protocol: str = "openai"
+        self, base_url: str, api_key: str | None, *, timeout_s: float, **options: Any
     ) -> list[ListedModel]:
         self.requested_at.append(time.monotonic())
-        return await super().list_models(base_url, api_key, timeout_s=timeout_s, protocol=protocol)
+        return await super().list_models(base_url, api_key, timeout_s=timeout_s, **options)
 
 
 @pytest.fixture

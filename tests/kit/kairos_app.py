@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -112,7 +114,8 @@ async def open_app(addresses: Addresses, server: ModelServer, /, **settings: Any
         entries = [
             ModelSettings(name=name, base_url=server.base_url, local=True, context=8192) for name in server.models
         ]
-        chosen = Settings(**{"queue": QUICK, "models": entries, **settings})
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        chosen = Settings(**{"queue": QUICK, "models": entries, "data_dir": folder, **settings})
         parts = await stack.enter_async_context(assemble(chosen, addresses))
         project_id, user_id = await new_project(parts)
         app = KairosApp(parts, server, project_id, user_id)

@@ -54,7 +54,8 @@ class Seen:
 class Kind(Protocol):
     """A kind of server."""
 
-    protocol: str
+    @property
+    def protocol(self) -> str: ...
 
     def base_url(self, address: str) -> str: ...
 
@@ -85,7 +86,7 @@ class Kind(Protocol):
         ...
 
 
-def event(value: Json) -> bytes:
+def event(value: object) -> bytes:
     return f"data: {json.dumps(value)}\n\n".encode()
 
 

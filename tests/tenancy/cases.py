@@ -216,6 +216,41 @@ async def reverted_config(world: World) -> ApiRequest:
     return ApiRequest("/api/config/revert", {"whose": "project", "to": version - 1, "version": version})
 
 
+def of_provider(tail: str = "", body: Any = None) -> Prepare:
+    async def prepare(world: World) -> ApiRequest:
+        made = await world.provider()
+        path = tail.format(model=made["models"][0]["id"])
+        return ApiRequest(f"/api/project/providers/{made['id']}{path}", body, (made["id"],))
+
+    return prepare
+
+
+async def listed_providers(world: World) -> ApiRequest:
+    return ApiRequest("/api/project/providers", ids=((await world.provider())["id"],))
+
+
+def of_shared_provider(tail: str = "", body: Any = None) -> Prepare:
+    async def prepare(world: World) -> ApiRequest:
+        made = await world.shared_provider()
+        path = tail.format(model=made["models"][0]["id"])
+        return ApiRequest(f"/api/providers/{made['id']}{path}", body)
+
+    return prepare
+
+
+async def new_provider(world: World) -> ApiRequest:
+    return ApiRequest("/api/project/providers", {**PROVIDER, "name": f"new {new_id()}"})
+
+
+async def new_shared_provider(world: World) -> ApiRequest:
+    return ApiRequest("/api/providers", {**PROVIDER, "name": f"new {new_id()}"})
+
+
+PROVIDER = {"kind": "openai-compatible", "address": "https://models.invalid/v1"}
+PROVIDER_TEST = {"kind": "openai-compatible", "address": "https://models.invalid/v1"}
+MODELS = {"models": [{"upstream": "another"}]}
+
+
 CASES: dict[tuple[str, str], Case] = {
     ("POST", "/api/tasks"): Case(Kind.LISTED, fixed("/api/tasks", {"prompt": "x"})),
     ("GET", "/api/tasks"): Case(Kind.LISTED, listed_tasks, viewer_may=True),
@@ -254,6 +289,36 @@ CASES: dict[tuple[str, str], Case] = {
     ("DELETE", "/api/dataset/{sample_id}"): Case(Kind.NAMED, of_sample()),
     ("GET", "/api/models"): Case(Kind.LISTED, fixed("/api/models"), viewer_may=True),
     ("GET", "/api/models/{name}"): Case(Kind.LISTED, fixed("/api/models/echo"), viewer_may=True),
+    ("GET", "/api/project/providers"): Case(Kind.LISTED, listed_providers),
+    ("POST", "/api/project/providers"): Case(Kind.LISTED, new_provider),
+    ("POST", "/api/project/providers/test"): Case(Kind.LISTED, fixed("/api/project/providers/test", PROVIDER_TEST)),
+    ("GET", "/api/project/providers/{provider_id}"): Case(Kind.NAMED, of_provider()),
+    ("PATCH", "/api/project/providers/{provider_id}"): Case(Kind.NAMED, of_provider("", {"version": 1, "key": None})),
+    ("DELETE", "/api/project/providers/{provider_id}"): Case(Kind.NAMED, of_provider()),
+    ("GET", "/api/project/providers/{provider_id}/models"): Case(Kind.NAMED, of_provider("/models")),
+    ("POST", "/api/project/providers/{provider_id}/models"): Case(Kind.NAMED, of_provider("/models", MODELS)),
+    ("PATCH", "/api/project/providers/{provider_id}/models/{model_id}"): Case(
+        Kind.NAMED, of_provider("/models/{model}", {"tier": 0.5})
+    ),
+    ("DELETE", "/api/project/providers/{provider_id}/models/{model_id}"): Case(
+        Kind.NAMED, of_provider("/models/{model}")
+    ),
+    ("GET", "/api/providers"): Case(Kind.OPERATOR, fixed("/api/providers")),
+    ("POST", "/api/providers"): Case(Kind.OPERATOR, new_shared_provider),
+    ("GET", "/api/providers/kinds"): Case(Kind.OWN, fixed("/api/providers/kinds")),
+    ("POST", "/api/providers/rotate-master-key"): Case(Kind.OPERATOR, fixed("/api/providers/rotate-master-key")),
+    ("POST", "/api/providers/test"): Case(Kind.OPERATOR, fixed("/api/providers/test", PROVIDER_TEST)),
+    ("GET", "/api/providers/{provider_id}"): Case(Kind.OPERATOR, of_shared_provider()),
+    ("PATCH", "/api/providers/{provider_id}"): Case(Kind.OPERATOR, of_shared_provider("", {"version": 1})),
+    ("DELETE", "/api/providers/{provider_id}"): Case(Kind.OPERATOR, of_shared_provider()),
+    ("GET", "/api/providers/{provider_id}/models"): Case(Kind.OPERATOR, of_shared_provider("/models")),
+    ("POST", "/api/providers/{provider_id}/models"): Case(Kind.OPERATOR, of_shared_provider("/models", MODELS)),
+    ("PATCH", "/api/providers/{provider_id}/models/{model_id}"): Case(
+        Kind.OPERATOR, of_shared_provider("/models/{model}", {"tier": 0.5})
+    ),
+    ("DELETE", "/api/providers/{provider_id}/models/{model_id}"): Case(
+        Kind.OPERATOR, of_shared_provider("/models/{model}")
+    ),
     ("GET", "/api/cache"): Case(Kind.LISTED, fixed("/api/cache"), viewer_may=True),
     ("POST", "/api/cache/flush"): Case(Kind.LISTED, fixed("/api/cache/flush")),
     ("GET", "/api/checks"): Case(Kind.LISTED, fixed("/api/checks"), viewer_may=True),

@@ -23,6 +23,8 @@ from kairos.db.models import (
     PluginValueRow,
     PositionRow,
     ProjectConfigRow,
+    ProjectModelRow,
+    ProjectProviderRow,
     SampleRow,
     StatisticsRow,
     TaskEventRow,
@@ -60,10 +62,10 @@ async def two_projects(database: Database) -> tuple[ProjectId, ProjectId, UUID]:
     task_id = new_id()
     async with database.project(b) as session:
         await session.execute(insert(TaskRow).values(_values(TaskRow, b, task_id)))
-        for row in (PositionRow, TrainingRunRow, AdapterRow):
+        for row in (PositionRow, TrainingRunRow, AdapterRow, ProjectProviderRow):
             await session.execute(insert(row).values(_values(row, b, task_id)))
         for row in PROJECT_OWNED:
-            if row in (TaskRow, PositionRow, TrainingRunRow, AdapterRow):
+            if row in (TaskRow, PositionRow, TrainingRunRow, AdapterRow, ProjectProviderRow):
                 continue
             await session.execute(insert(row).values(_values(row, b, task_id)))
     return a, b, task_id
@@ -220,6 +222,8 @@ def _values(row, project_id, task_id) -> dict:
         },
         PositionRow: {"task_type": "t"},
         StatisticsRow: {"task_type": "t", "model": "m", "last_change": datetime.now(UTC), **zero},
+        ProjectProviderRow: {"id": task_id, "name": "p", "kind": "openai", "address": "a", "local": False},
+        ProjectModelRow: {"id": task_id, "provider_id": task_id, "name": "m", "upstream": "m"},
         DatasetImportRow: {"holder": task_id, "held_until": datetime.now(UTC)},
         InvitationRow: {"id": task_id, "token_hash": b"t", "role": "member", "expires_at": datetime.now(UTC)},
         ApiKeyRow: {"id": task_id, "name": "k", "prefix": "p", "key_hash": b"h", "scopes": [], "created_by": task_id},

@@ -23,6 +23,8 @@ ABOVE_PROJECTS = {
     "event_tickets",
     "replicas",
     "config_versions",
+    "providers",
+    "provider_models",
 }
 UNSCOPED = {"alembic_version"}
 POLICY = "(project_id = (NULLIF(current_setting('kairos.project_id'::text, true), ''::text))::uuid)"

@@ -26,7 +26,7 @@ from kairos.fine_tuning.adapters.adapters import KEPT
 from kairos.lanes import Lane
 from kairos.orchestration.queue.claim import NewTask
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
-from tests.kit.api import Caller, signed_in
+from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.kairos_app import KairosApp
 
 SECRET = "ninety-nine red balloons"
@@ -63,6 +63,14 @@ class World:
             async with self.app.database.project(self.y) as session:
                 await session.execute(update(TaskRow).where(TaskRow.id == task_id).values(values))
         return task_id
+
+    async def provider(self) -> Reply:
+        """Create a provider of B with a model. Nothing answers at its address."""
+        return await _provider(self.b, "/api/project/providers", SECRET)
+
+    async def shared_provider(self) -> Reply:
+        """Create a provider that all projects share, with a model."""
+        return await _provider(self.operator, "/api/providers", "shared")
 
     async def sample(self) -> UUID:
         """Create an approved sample of B."""
@@ -195,3 +203,14 @@ def _edited(token: str, changed: dict[str, Any]) -> str:
     head, _, signature = token.split(".")
     payload = jwt.encode({**_claims(token), **changed}, "x" * 32, algorithm="HS256").split(".")[1]
     return f"{head}.{payload}.{signature}"
+
+
+async def _provider(caller: Caller, path: str, named: str) -> Reply:
+    """Create a provider with a model, and remove earlier ones: their number is limited."""
+    for item in (await caller.get(path))["items"]:
+        await caller.call("DELETE", f"{path}/{item['id']}")
+    body = {"name": f"{named} {new_id()}", "kind": "openai-compatible", "address": "https://models.invalid/v1"}
+    made = await caller.post(path, {**body, "key": "sk-ninety-nine"})
+    added = await caller.post(f"{path}/{made['id']}/models", {"models": [{"upstream": named, "name": str(new_id())}]})
+    assert added.status == 201, added.body
+    return added

@@ -1323,6 +1323,290 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/providers/kinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Kinds
+         * @description The kinds of providers, with their usual addresses.
+         */
+        get: operations["list_kinds_api_providers_kinds_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/rotate-master-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Master Key
+         * @description Encrypt all stored keys with the newest master key. Kairos makes a new one if it keeps the master keys itself.
+         */
+        post: operations["rotate_master_key_api_providers_rotate_master_key_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Providers
+         * @description The shared providers with their models, by name.
+         */
+        get: operations["list_providers_api_providers_get"];
+        put?: never;
+        /**
+         * Create Provider
+         * @description Add a provider. Every daemon knows it within two seconds. It is not called: see `test`.
+         */
+        post: operations["create_provider_api_providers_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test Server
+         * @description Try an address and a key without storing them, and list the models there. Takes at most 20 seconds.
+         */
+        post: operations["test_server_api_providers_test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/{provider_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Provider
+         * @description A provider with its models.
+         */
+        get: operations["show_provider_api_providers__provider_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Provider
+         * @description Remove a provider with its models. Running calls continue; two seconds later no daemon begins another one.
+         */
+        delete: operations["delete_provider_api_providers__provider_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Provider
+         * @description Change a provider. 409 with the current version if someone else has changed it meanwhile.
+         *
+         *     Two seconds after a change of the key, no daemon begins a call with the old one.
+         */
+        patch: operations["change_provider_api_providers__provider_id__patch"];
+        trace?: never;
+    };
+    "/api/providers/{provider_id}/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Upstream Models
+         * @description The models that the provider's server lists now, or the problem with it.
+         */
+        get: operations["list_upstream_models_api_providers__provider_id__models_get"];
+        put?: never;
+        /**
+         * Add Models
+         * @description Add models of a provider to the catalogue, all or none.
+         */
+        post: operations["add_models_api_providers__provider_id__models_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/{provider_id}/models/{model_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Model
+         * @description Remove a model from the catalogue.
+         */
+        delete: operations["remove_model_api_providers__provider_id__models__model_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Model
+         * @description Change a model's limits, capabilities, price or state. Its names stay.
+         */
+        patch: operations["change_model_api_providers__provider_id__models__model_id__patch"];
+        trace?: never;
+    };
+    "/api/project/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Project Providers
+         * @description The project's own providers with their models, by name.
+         */
+        get: operations["list_project_providers_api_project_providers_get"];
+        put?: never;
+        /**
+         * Create Project Provider
+         * @description Add a provider. Every daemon knows it within two seconds. It is not called: see `test`.
+         */
+        post: operations["create_project_provider_api_project_providers_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/project/providers/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test Project Server
+         * @description Try an address and a key without storing them, and list the models there. Takes at most 20 seconds.
+         */
+        post: operations["test_project_server_api_project_providers_test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/project/providers/{provider_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Project Provider
+         * @description A provider with its models.
+         */
+        get: operations["show_project_provider_api_project_providers__provider_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Project Provider
+         * @description Remove a provider with its models. Running calls continue; two seconds later no daemon begins another one.
+         */
+        delete: operations["delete_project_provider_api_project_providers__provider_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Project Provider
+         * @description Change a provider. 409 with the current version if someone else has changed it meanwhile.
+         *
+         *     Two seconds after a change of the key, no daemon begins a call with the old one.
+         */
+        patch: operations["change_project_provider_api_project_providers__provider_id__patch"];
+        trace?: never;
+    };
+    "/api/project/providers/{provider_id}/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Project Upstream Models
+         * @description The models that the provider's server lists now, or the problem with it.
+         */
+        get: operations["list_project_upstream_models_api_project_providers__provider_id__models_get"];
+        put?: never;
+        /**
+         * Add Project Models
+         * @description Add models of a provider to the catalogue, all or none.
+         */
+        post: operations["add_project_models_api_project_providers__provider_id__models_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/project/providers/{provider_id}/models/{model_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove Project Model
+         * @description Remove a model from the catalogue.
+         */
+        delete: operations["remove_project_model_api_project_providers__provider_id__models__model_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Project Model
+         * @description Change a model's limits, capabilities, price or state. Its names stay.
+         */
+        patch: operations["change_project_model_api_project_providers__provider_id__models__model_id__patch"];
+        trace?: never;
+    };
     "/api/models": {
         parameters: {
             query?: never;
@@ -1888,7 +2172,7 @@ export interface components {
          * @description Action recorded in the audit log.
          * @enum {string}
          */
-        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created" | "other";
+        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "master_key.rotated" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "provider.changed" | "provider.created" | "provider.deleted" | "provider.model_added" | "provider.model_changed" | "provider.model_removed" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created" | "other";
         /** AuditPage */
         AuditPage: {
             /** Items */
@@ -2221,6 +2505,20 @@ export interface components {
          * @enum {string}
          */
         DaemonRole: "all" | "api" | "worker" | "trainer";
+        /**
+         * DatedPriceOut
+         * @description USD per million tokens.
+         */
+        DatedPriceOut: {
+            /** Input */
+            input: number;
+            /** Output */
+            output: number;
+            /** At */
+            at: string | null;
+            /** Source */
+            source: string | null;
+        };
         /** DayOut */
         DayOut: {
             /**
@@ -2682,6 +2980,31 @@ export interface components {
              */
             last_used_at: string | null;
         };
+        /** KindList */
+        KindList: {
+            /** Items */
+            items: components["schemas"]["KindOut"][];
+        };
+        /** KindOut */
+        KindOut: {
+            kind: components["schemas"]["ProviderKind"];
+            /** Title */
+            title: string;
+            /**
+             * Address
+             * @description The usual address; null if each account or server has its own.
+             */
+            address: string | null;
+            /**
+             * Local
+             * @description Whether such servers usually run on your own hardware.
+             */
+            local: boolean;
+            /** Needs Key */
+            needs_key: boolean;
+            /** Protocol */
+            protocol: string;
+        };
         /**
          * Label
          * @description A person's judgement of an answer.
@@ -2983,6 +3306,56 @@ export interface components {
             you: boolean;
         };
         /**
+         * ModelBody
+         * @description A model to add. Without `price`, the price list's is used, if it has one.
+         */
+        ModelBody: {
+            /**
+             * Context
+             * @description Tokens of prompt and answer together; null uses the server's value.
+             */
+            context?: number | null;
+            /**
+             * Capabilities
+             * @description tools, vision, json_schema, no_json_schema.
+             * @default []
+             */
+            capabilities?: string[];
+            /** @description null is unknown, which is never treated as free. */
+            price?: components["schemas"]["PriceBody"] | null;
+            /**
+             * Price Per Hour
+             * @description USD per hour that a local server costs.
+             */
+            price_per_hour?: number | null;
+            /**
+             * Specialties
+             * @description Task types for which it is declared good.
+             * @default []
+             */
+            specialties?: string[];
+            /**
+             * Tier
+             * @description Declared quality in [0, 1], used until it is measured.
+             */
+            tier?: number | null;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+            /**
+             * Upstream
+             * @description The model's name on its server.
+             */
+            upstream: string;
+            /**
+             * Name
+             * @description Name in Kairos; by default `kind/model`.
+             */
+            name?: string | null;
+        };
+        /**
          * ModelCallOut
          * @description One call to one model, with its result.
          */
@@ -3023,6 +3396,12 @@ export interface components {
             /** Items */
             items: components["schemas"]["ModelOut"][];
         };
+        /**
+         * ModelOrigin
+         * @description Where a model's entry comes from.
+         * @enum {string}
+         */
+        ModelOrigin: "file" | "embedded" | "stored" | "adapter";
         /** ModelOut */
         ModelOut: {
             /** Name */
@@ -3033,6 +3412,18 @@ export interface components {
             local: boolean;
             /** @description Null is unknown, which is never treated as free. */
             price: components["schemas"]["PriceOut"] | null;
+            /**
+             * Price At
+             * @description The day of the price; null is unknown.
+             */
+            price_at: string | null;
+            /** Price Source */
+            price_source: string | null;
+            /**
+             * Price Per Hour
+             * @description USD per hour that a local server costs.
+             */
+            price_per_hour: number | null;
             /**
              * Context
              * @description Tokens of prompt and answer together, as served by its server.
@@ -3047,6 +3438,13 @@ export interface components {
             specialties: string[];
             /** Capabilities */
             capabilities: string[];
+            /** @description The source of its entry: kairos.toml, the embedded engine, a stored provider. */
+            origin: components["schemas"]["ModelOrigin"];
+            /**
+             * Provider Id
+             * @description The stored provider, if it has one.
+             */
+            provider_id: string | null;
             /**
              * Base
              * @description The base model, if it is an adapter. Adapters belong to one project.
@@ -3068,6 +3466,46 @@ export interface components {
              */
             adjustments: string[];
             figures: components["schemas"]["FiguresOut"] | null;
+        };
+        /**
+         * ModelPatch
+         * @description Changed fields; those left out stay.
+         */
+        ModelPatch: {
+            /**
+             * Context
+             * @description Tokens of prompt and answer together; null uses the server's value.
+             */
+            context?: number | null;
+            /**
+             * Capabilities
+             * @description tools, vision, json_schema, no_json_schema.
+             * @default []
+             */
+            capabilities?: string[];
+            /** @description null is unknown, which is never treated as free. */
+            price?: components["schemas"]["PriceBody"] | null;
+            /**
+             * Price Per Hour
+             * @description USD per hour that a local server costs.
+             */
+            price_per_hour?: number | null;
+            /**
+             * Specialties
+             * @description Task types for which it is declared good.
+             * @default []
+             */
+            specialties?: string[];
+            /**
+             * Tier
+             * @description Declared quality in [0, 1], used until it is measured.
+             */
+            tier?: number | null;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
         };
         /**
          * ModelResultOut
@@ -3106,6 +3544,11 @@ export interface components {
             duration_s: number | null;
             /** Cost Usd */
             cost_usd: number | null;
+        };
+        /** ModelsBody */
+        ModelsBody: {
+            /** Models */
+            models: components["schemas"]["ModelBody"][];
         };
         /** NameBody */
         NameBody: {
@@ -3266,7 +3709,7 @@ export interface components {
          * @description A permission that a route requires. API keys have a subset of them as scopes.
          * @enum {string}
          */
-        Permission: "tasks:read" | "tasks:write" | "tasks:label" | "dataset:read" | "dataset:write" | "training:read" | "training:write" | "events:read" | "models:read" | "agents:read" | "config:read" | "members:read" | "cache:manage" | "audit:read" | "members:manage" | "keys:manage" | "project:manage" | "project:export" | "project:delete";
+        Permission: "tasks:read" | "tasks:write" | "tasks:label" | "dataset:read" | "dataset:write" | "training:read" | "training:write" | "events:read" | "models:read" | "agents:read" | "config:read" | "members:read" | "cache:manage" | "audit:read" | "members:manage" | "keys:manage" | "project:manage" | "project:export" | "project:delete" | "providers:manage";
         /** PlanBody */
         PlanBody: {
             /**
@@ -3363,6 +3806,23 @@ export interface components {
          * @enum {string}
          */
         PluginState: "loaded" | "failed" | "set_aside" | "disabled";
+        /**
+         * PriceBody
+         * @description USD per million tokens.
+         */
+        PriceBody: {
+            /** Input */
+            input: number;
+            /** Output */
+            output: number;
+            /**
+             * At
+             * @description The day on which it was valid; today by default.
+             */
+            at?: string | null;
+            /** Source */
+            source?: string | null;
+        };
         /** PriceOut */
         PriceOut: {
             /**
@@ -3562,6 +4022,119 @@ export interface components {
                 };
             };
         };
+        /** ProviderBody */
+        ProviderBody: {
+            kind: components["schemas"]["ProviderKind"];
+            /**
+             * Address
+             * @description Without it, the kind's usual address.
+             */
+            address?: string | null;
+            /**
+             * Key
+             * @description Stored encrypted, and never returned.
+             */
+            key?: string | null;
+            /**
+             * Headers
+             * @description Extra headers of every request, stored encrypted like the key.
+             * @default {}
+             */
+            headers?: {
+                [key: string]: string;
+            };
+            /**
+             * Ca
+             * @description Certificate of its own authority, in PEM.
+             */
+            ca?: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Local
+             * @description Whether prompts stay on your hardware. Without it: yes for a local kind at a private address.
+             */
+            local?: boolean | null;
+        };
+        /**
+         * ProviderKind
+         * @description The kind of a provider; also its name in the price list.
+         * @enum {string}
+         */
+        ProviderKind: "openai" | "anthropic" | "google" | "mistral" | "openrouter" | "azure" | "ollama" | "vllm" | "llamacpp" | "lmstudio" | "openai-compatible";
+        /** ProviderList */
+        ProviderList: {
+            /** Items */
+            items: components["schemas"]["ProviderOut"][];
+        };
+        /** ProviderOut */
+        ProviderOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            kind: components["schemas"]["ProviderKind"];
+            /** Address */
+            address: string;
+            /** Local */
+            local: boolean;
+            /**
+             * Has Key
+             * @description The key itself is never returned, nor a part of it.
+             */
+            has_key: boolean;
+            /**
+             * Key Set At
+             * @description When the key was set; it tells one key from another.
+             */
+            key_set_at: string | null;
+            /** Header Names */
+            header_names: string[];
+            /** Ca */
+            ca: string | null;
+            /** Version */
+            version: number;
+            /**
+             * Changed At
+             * Format: date-time
+             */
+            changed_at: string;
+            /**
+             * Problem
+             * @description Why the responding daemon cannot use it, such as a lost master key.
+             */
+            problem: string | null;
+            /** Models */
+            models: components["schemas"]["StoredModelOut"][];
+        };
+        /**
+         * ProviderPatch
+         * @description Changed fields; those left out stay. null removes `key`, `headers` and `ca`.
+         */
+        ProviderPatch: {
+            /**
+             * Version
+             * @description The version that the change is based on.
+             */
+            version: number;
+            /** Name */
+            name?: string | null;
+            /** Address */
+            address?: string | null;
+            /** Key */
+            key?: string | null;
+            /** Headers */
+            headers?: {
+                [key: string]: string;
+            } | null;
+            /** Ca */
+            ca?: string | null;
+            /** Local */
+            local?: boolean | null;
+        };
         /** Ready */
         Ready: {
             status: components["schemas"]["ReadyState"];
@@ -3583,7 +4156,7 @@ export interface components {
          * @description The reason for excluding a model.
          * @enum {string}
          */
-        Reason: "context" | "capability" | "not_local" | "budget" | "breaker" | "tried" | "not_named" | "canary";
+        Reason: "context" | "capability" | "not_local" | "budget" | "breaker" | "unusable" | "tried" | "not_named" | "canary";
         /** RefreshBody */
         RefreshBody: {
             /**
@@ -3763,6 +4336,31 @@ export interface components {
         RotatedKey: {
             /** Kid */
             kid: string;
+        };
+        /** RotationOut */
+        RotationOut: {
+            /**
+             * Master Key
+             * @description Id of the newest master key.
+             */
+            master_key: string;
+            /** Source */
+            source: string;
+            /**
+             * Added
+             * @description Whether Kairos made a new master key.
+             */
+            added: boolean;
+            /**
+             * Rewrapped
+             * @description Secrets that were encrypted again.
+             */
+            rewrapped: number;
+            /**
+             * Unreadable
+             * @description Secrets that no master key of the responding daemon decrypts.
+             */
+            unreadable: number;
         };
         /** RunBody */
         RunBody: {
@@ -4011,6 +4609,18 @@ export interface components {
             /** Where */
             where: string;
         };
+        /** ServerProblemOut */
+        ServerProblemOut: {
+            /**
+             * Kind
+             * @description Stable name of the problem, such as wrong_key, web_page or redirect.
+             */
+            kind: string;
+            /** Cause */
+            cause: string;
+            /** Remedy */
+            remedy: string;
+        };
         /** ServingOut */
         ServingOut: {
             state: components["schemas"]["ServingState"];
@@ -4104,6 +4714,40 @@ export interface components {
              * @description Faults merged into an existing row.
              */
             joined: number;
+        };
+        /** StoredModelOut */
+        StoredModelOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Name
+             * @description Name in the catalogue. A project's own models end with the project's id.
+             */
+            name: string;
+            /** Upstream */
+            upstream: string;
+            /** Local */
+            local: boolean;
+            /**
+             * Context
+             * @description null: the server's value is used.
+             */
+            context: number | null;
+            /** Capabilities */
+            capabilities: string[];
+            /** @description null is unknown. */
+            price: components["schemas"]["DatedPriceOut"] | null;
+            /** Price Per Hour */
+            price_per_hour: number | null;
+            /** Specialties */
+            specialties: string[];
+            /** Tier */
+            tier: number | null;
+            /** Enabled */
+            enabled: boolean;
         };
         /** Switched */
         Switched: {
@@ -4352,6 +4996,57 @@ export interface components {
          * @enum {string}
          */
         TaskTypeSource: "caller" | "classifier" | "default";
+        /** TestBody */
+        TestBody: {
+            kind: components["schemas"]["ProviderKind"];
+            /**
+             * Address
+             * @description Without it, the kind's usual address.
+             */
+            address?: string | null;
+            /**
+             * Key
+             * @description Stored encrypted, and never returned.
+             */
+            key?: string | null;
+            /**
+             * Headers
+             * @description Extra headers of every request, stored encrypted like the key.
+             * @default {}
+             */
+            headers?: {
+                [key: string]: string;
+            };
+            /**
+             * Ca
+             * @description Certificate of its own authority, in PEM.
+             */
+            ca?: string | null;
+            /**
+             * Search
+             * @description Part of the names of the models to return.
+             */
+            search?: string | null;
+        };
+        /**
+         * TestOut
+         * @description The result of a test: models, or a problem.
+         */
+        TestOut: {
+            /** Ok */
+            ok: boolean;
+            problem: components["schemas"]["ServerProblemOut"] | null;
+            /**
+             * Total
+             * @description Models that the server lists and that match the search.
+             */
+            total: number;
+            /**
+             * Models
+             * @description The first 1000, those with a known price first.
+             */
+            models: components["schemas"]["UpstreamOut"][];
+        };
         /** TicketOut */
         TicketOut: {
             /**
@@ -4459,6 +5154,33 @@ export interface components {
          * @enum {string}
          */
         TrainingPhase: "base answers" | "loading" | "training" | "saving" | "done" | "cancelled" | "failed" | "held-out rows" | "control prompts";
+        /** UpstreamOut */
+        UpstreamOut: {
+            /**
+             * Name
+             * @description The model's name on its server.
+             */
+            name: string;
+            /** Local */
+            local: boolean;
+            /**
+             * Context
+             * @description null is unknown.
+             */
+            context: number | null;
+            /**
+             * Capabilities
+             * @description null is unknown.
+             */
+            capabilities: string[] | null;
+            /** @description null is unknown. */
+            price: components["schemas"]["DatedPriceOut"] | null;
+            /**
+             * Added
+             * @description The names under which this provider already has it.
+             */
+            added: string[];
+        };
         /** UserBody */
         UserBody: {
             /** Operator */
@@ -6804,6 +7526,638 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_kinds_api_providers_kinds_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KindList"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    rotate_master_key_api_providers_rotate_master_key_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotationOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_providers_api_providers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    create_provider_api_providers_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    test_server_api_providers_test_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TestBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    show_provider_api_providers__provider_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    delete_provider_api_providers__provider_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    change_provider_api_providers__provider_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_upstream_models_api_providers__provider_id__models_get: {
+        parameters: {
+            query?: {
+                search?: string | null;
+            };
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    add_models_api_providers__provider_id__models_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModelsBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    remove_model_api_providers__provider_id__models__model_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    change_model_api_providers__provider_id__models__model_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModelPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_project_providers_api_project_providers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    create_project_provider_api_project_providers_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    test_project_server_api_project_providers_test_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TestBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    show_project_provider_api_project_providers__provider_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    delete_project_provider_api_project_providers__provider_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    change_project_provider_api_project_providers__provider_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_project_upstream_models_api_project_providers__provider_id__models_get: {
+        parameters: {
+            query?: {
+                search?: string | null;
+            };
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TestOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    add_project_models_api_project_providers__provider_id__models_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModelsBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    remove_project_model_api_project_providers__provider_id__models__model_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    change_project_model_api_project_providers__provider_id__models__model_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ModelPatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
             503: components["responses"]["ServiceUnavailable"];
         };
     };

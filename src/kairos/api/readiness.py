@@ -14,6 +14,7 @@ from kairos.db.engine import Database
 from kairos.embedded import EmbeddedEngines
 from kairos.embedded.engine import EngineCondition
 from kairos.errors import EngineUnavailable
+from kairos.llm.catalog.stored_models import StoredModels
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.redis_client import check_writable
 
@@ -23,21 +24,33 @@ PING_LIMIT_S = 3
 
 
 class Readiness:
-    """Checks PostgreSQL, Redis, the models and the embedded engines."""
+    """Checks PostgreSQL, Redis, the models, the keys of stored providers and the embedded engines."""
 
-    def __init__(self, database: Database, redis: Redis, router: LLMRouter, engines: EmbeddedEngines | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        router: LLMRouter,
+        stored: StoredModels,
+        engines: EmbeddedEngines | None,
+    ) -> None:
         self._database = database
         self._redis = redis
         self._router = router
+        self._stored = stored
         self._engines = engines
 
     async def components(self) -> dict[str, ComponentStatus]:
-        """The state of each component by name. Embedded engines are included only if they do not run."""
+        """The state of each component by name. Provider keys and embedded engines are included only
+        if there is a problem with them."""
         found: dict[str, ComponentStatus] = {
             "postgresql": await _state(self._database.ping),
             "redis": await _redis_state(self._redis),
             "models": self._router.readiness(),
         }
+        keys = self._stored.readiness()
+        if keys.state is not ComponentState.OK:
+            found["provider keys"] = keys
         for name, engine in (self._engines.states() if self._engines else {}).items():
             if engine.state is not EngineCondition.RUNNING:
                 cause = engine.missing_library or engine.not_installed or "the daemon's log has the cause"

@@ -12,7 +12,7 @@ from kairos.assembly.agents import Agents, build_agents, stop_checks_at_end
 from kairos.assembly.api import Api, build_api
 from kairos.assembly.configuration import apply_changes, begin_configuration
 from kairos.assembly.learning import Learning, build_learning
-from kairos.assembly.llm import Llm, build_catalog, build_llm, open_http
+from kairos.assembly.llm import Llm, build_catalog, build_llm, load_stored_models, open_http
 from kairos.assembly.orchestration import Orchestration, build_orchestration
 from kairos.assembly.storage import DataStores, open_storage
 from kairos.background_tasks import BackgroundTask
@@ -66,14 +66,15 @@ async def assemble(
         stop_checks_at_end(stack)
         storage = await open_storage(stack, settings, addresses)
         catalog = build_catalog(settings, addresses)
-        configuration = await begin_configuration(storage, settings, catalog)
+        stored = await load_stored_models(settings, storage, catalog)
+        configuration = await begin_configuration(storage, settings, catalog, stored)
         settings = configuration.live.view
-        http = await open_http(stack, proxies, lambda: configuration.live.view.plugins.private_hosts)
-        llm = await build_llm(stack, settings, storage, catalog, http)
+        http = await open_http(stack, proxies, settings)
+        llm = await build_llm(stack, settings, storage, catalog, stored, http)
         learning = build_learning(settings, storage, llm, engines)
         agents = await build_agents(stack, settings, storage, llm, learning)
         orchestration = await build_orchestration(stack, role, configuration, storage, llm, agents, learning)
-        readiness = Readiness(storage.database, storage.redis, llm.router, engines)
+        readiness = Readiness(storage.database, storage.redis, llm.router, stored, engines)
         api = await build_api(stack, settings, storage, readiness)
         apply_changes(configuration, llm, agents, orchestration)
         await agents.plugins.reload(scan)
@@ -102,6 +103,9 @@ def _api_components(parts: Components) -> ApiComponents:
             orchestration.limits,
             orchestration.config_changes,
             orchestration.exports,
+            orchestration.providers,
+            orchestration.provider_test,
+            orchestration.master_keys,
             api.keys,
             api.accounts,
             api.events,

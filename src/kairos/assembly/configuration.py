@@ -12,12 +12,15 @@ from kairos.assembly.storage import DataStores
 from kairos.config import InvalidConfig, Settings
 from kairos.config_reference import value_of
 from kairos.llm.catalog.catalog import Catalog
+from kairos.llm.catalog.stored_models import StoredModels
 from kairos.orchestration.configuration.configuration import Configuration
 
 
-async def begin_configuration(storage: DataStores, settings: Settings, catalog: Catalog) -> Configuration:
+async def begin_configuration(
+    storage: DataStores, settings: Settings, catalog: Catalog, stored: StoredModels
+) -> Configuration:
     """Read the stored configuration. Raises `InvalidConfig` if a setting names an unknown model."""
-    configuration = Configuration(storage.database, storage.pubsub, settings, partial(_check_models, catalog))
+    configuration = Configuration(storage.database, storage.pubsub, settings, partial(_check_models, catalog, stored))
     configuration.check(settings)
     await configuration.begin()
     return configuration
@@ -41,11 +44,11 @@ def apply_changes(configuration: Configuration, llm: Llm, agents: Agents, orches
     configuration.live.on_change(scan)
 
 
-def _check_models(catalog: Catalog, settings: Settings) -> None:
-    """Raise `InvalidConfig` if a setting names a model that is not in the catalogue."""
+def _check_models(catalog: Catalog, stored: StoredModels, settings: Settings) -> None:
+    """Raise `InvalidConfig` if a setting names a model that is neither in the catalogue nor stored."""
     for key, none in (("default_llm_model", "auto"), ("router.last_resort", ""), ("judge.model", "")):
         name = value_of(settings, key)
-        if name != none and name not in catalog:
+        if name != none and name not in catalog and name not in stored.shared_names:
             raise InvalidConfig(
                 source=key,
                 problem=f"no model is named {name!r}",

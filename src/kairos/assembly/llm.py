@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -12,6 +12,7 @@ from kairos.config import Settings
 from kairos.db.engine import Database
 from kairos.db.repositories.routing.statistics import Fading
 from kairos.embedded import Addresses
+from kairos.encryption.master_keys import MasterKeys
 from kairos.fine_tuning.adapters.llama_server_calls import plain_base
 from kairos.fine_tuning.adapters.ollama_names import runner_of
 from kairos.http import HttpClient
@@ -22,6 +23,7 @@ from kairos.llm.calls.served_context import ContextPoller
 from kairos.llm.calls.shared_traits import SharedTraits
 from kairos.llm.catalog.catalog import AdapterHost, Catalog, Model
 from kairos.llm.catalog.configured_models import configured_models
+from kairos.llm.catalog.stored_models import StoredModels
 from kairos.llm.health.health import ModelHealth
 from kairos.llm.health.probes import Probes
 from kairos.llm.health.shared_breakers import SharedBreakers
@@ -35,12 +37,24 @@ from kairos.proxies import Proxies
 
 
 @dataclass(frozen=True, slots=True)
+class HttpClients:
+    """The HTTP clients of a daemon."""
+
+    shared: HttpClient
+    projects: HttpClient
+    """Calls addresses that projects chose."""
+
+
+@dataclass(frozen=True, slots=True)
 class Llm:
     """The components that choose and call models."""
 
     http: HttpClient
+    projects_http: HttpClient
+    """Calls addresses that projects chose."""
     providers: Providers
     router: LLMRouter
+    stored: StoredModels
     background: tuple[BackgroundTask, ...]
 
 
@@ -49,17 +63,38 @@ def build_catalog(settings: Settings, addresses: Addresses) -> Catalog:
     return Catalog(map(_as_called, configured_models(settings, addresses)))
 
 
-async def open_http(stack: AsyncExitStack, proxies: Proxies, private_hosts: Callable[[], Sequence[str]]) -> HttpClient:
-    return await stack.enter_async_context(HttpClient(proxies=proxies, private_hosts=private_hosts))
+async def load_stored_models(settings: Settings, storage: DataStores, catalog: Catalog) -> StoredModels:
+    """Read the master keys and the stored models, before the configuration is checked: it may name one of them."""
+    stored = StoredModels(storage.database, storage.pubsub, MasterKeys(settings))
+    await stored.refresh()
+    catalog.replace_stored(stored.models)
+    return stored
+
+
+async def open_http(stack: AsyncExitStack, proxies: Proxies, settings: Settings) -> HttpClients:
+    """Open the HTTP clients. `settings` are the live ones."""
+    shared = HttpClient(proxies=proxies, private_hosts=lambda: settings.plugins.private_hosts)
+    projects = HttpClient(
+        proxies=proxies,
+        private_hosts=lambda: settings.providers.private_hosts,
+        private_hosts_key="providers.private_hosts",
+    )
+    return HttpClients(await stack.enter_async_context(shared), await stack.enter_async_context(projects))
 
 
 async def build_llm(
-    stack: AsyncExitStack, settings: Settings, storage: DataStores, catalog: Catalog, http: HttpClient
+    stack: AsyncExitStack,
+    settings: Settings,
+    storage: DataStores,
+    catalog: Catalog,
+    stored: StoredModels,
+    clients: HttpClients,
 ) -> Llm:
     """Build the router and its background tasks. `settings` are the live ones."""
     database, redis = storage.database, storage.redis
-    health, providers = ModelHealth(), Providers(http)
-    breakers = SharedBreakers(redis, storage.pubsub, health, catalog)
+    http = clients.shared
+    health, providers = ModelHealth(), Providers(http, projects_http=clients.projects)
+    breakers = SharedBreakers(redis, storage.pubsub, health, catalog.servers)
     traits = SharedTraits(redis, providers.traits)
     cache = ResponseCache(redis, cache_settings(settings))
     stack.push_async_callback(cache.aclose)
@@ -77,9 +112,18 @@ async def build_llm(
     statistics = SharedStatistics(database, storage.pubsub, _fading(), settings.router, router.restore)
     router.use_statistics(statistics)
     stack.push_async_callback(statistics.close)
-    contexts = ContextPoller(providers, http, router.contexts, lambda: (*catalog, *catalog.adapters))
-    probes = Probes(catalog, health, providers, redis)
-    return Llm(http, providers, router, (statistics.run, breakers.run, traits.run, contexts.run, probes.run))
+    contexts = ContextPoller(providers, http, router.contexts, lambda: catalog.every)
+    probes = Probes(catalog.servers, health, providers, redis)
+
+    def apply(models: Sequence[Model]) -> None:
+        router.live.replace_stored(models)
+        breakers.replace_models(catalog.servers)
+        probes.replace_models(catalog.servers)
+
+    apply(stored.models)
+    stored.on_change = apply
+    background = (stored.run, statistics.run, breakers.run, traits.run, contexts.run, probes.run)
+    return Llm(http, clients.projects, providers, router, stored, background)
 
 
 def router_weights(settings: Settings) -> RouterWeights:

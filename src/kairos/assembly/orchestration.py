@@ -26,6 +26,9 @@ from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.projects.erasure import Erasure
 from kairos.orchestration.projects.project_export import Exports
 from kairos.orchestration.projects.project_keys import ProjectKeys
+from kairos.orchestration.providers.master_key_rotation import MasterKeyRotation
+from kairos.orchestration.providers.provider_store import ProviderStore
+from kairos.orchestration.providers.provider_test import ProviderHttp, ProviderTest
 from kairos.orchestration.queue.event_notices import EventNotices
 from kairos.orchestration.queue.heartbeat import Heartbeat
 from kairos.orchestration.queue.lease import Leases
@@ -52,6 +55,9 @@ class Orchestration:
     limits: ProjectLimits
     config_changes: ConfigChanges
     exports: Exports
+    providers: ProviderStore
+    provider_test: ProviderTest
+    master_keys: MasterKeyRotation
     background: tuple[BackgroundTask, ...]
 
 
@@ -74,6 +80,7 @@ async def build_orchestration(
     trainings = Trainings(database, llm.router, learning.trainer, submissions, settings)
     project_keys = ProjectKeys(storage.redis)
     erasure = Erasure(database, queue, pubsub, project_keys, llm.router.cache, settings, learning.deployments)
+    providers = ProviderStore(database, llm.stored, llm.router.catalog, configuration)
     return Orchestration(
         worker=Worker(name, database, queue, pubsub, coordinator, leases, settings, notices, LANES[role]),
         sweeper=Sweeper(database, queue, notices, settings),
@@ -84,6 +91,9 @@ async def build_orchestration(
         limits=limits,
         config_changes=ConfigChanges(database, configuration, limits, agents.plugins),
         exports=Exports(database),
+        providers=providers,
+        provider_test=ProviderTest(providers, ProviderHttp(llm.http, llm.projects_http)),
+        master_keys=MasterKeyRotation(database, llm.stored),
         background=(
             notices.run,
             heartbeat.run,

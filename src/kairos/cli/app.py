@@ -22,6 +22,7 @@ from kairos.cli import (
     output,
     plugins,
     projects,
+    providers,
     router,
     system,
     tasks,
@@ -52,6 +53,7 @@ app.add_typer(fine_tuning.training, name="training")
 app.add_typer(adapters.app, name="adapter")
 app.add_typer(tasks.app, name="task")
 app.add_typer(models.app, name="model")
+app.add_typer(providers.app, name="provider")
 app.add_typer(plugins.app, name="plugin")
 app.add_typer(router.app, name="router")
 app.add_typer(config.app, name="config")

@@ -1,4 +1,4 @@
-"""`kairos model`: list, show, reset, scan, fetch."""
+"""`kairos model`: list, show, add, remove, reset, scan, fetch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.context import Json, context_of
+from kairos.cli.providers import OWN, SHARED, Own, path_of, provider_of
+from kairos.errors import InvalidInput, NotFound
 
 app = typer.Typer(help="The models in the catalogue.", no_args_is_help=True)
 
@@ -31,6 +33,7 @@ def list_models(context: typer.Context, json: Json = False) -> None:
         "first token#?",
         "answer#?",
         "spent#?",
+        "from?",
     ]
     output.out.print(output.table(columns, [_row(model) for model in items]))
     return None
@@ -45,6 +48,60 @@ def show(context: typer.Context, name: str, json: Json = False) -> None:
     output.out.print(output.plain(model["name"]), output.state(model["health"]), output.plain(model["health_detail"]))
     output.out.print(output.table(["", ""], [[name, output.plain(value)] for name, value in _facts(model).items()]))
     return None
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    provider: Annotated[str, typer.Argument(help="Name or id of a stored provider.", metavar="PROVIDER")],
+    upstream: Annotated[list[str], typer.Argument(help="Names on its server.", metavar="MODEL...")],
+    name: Annotated[str | None, typer.Option(help="Name in Kairos, for a single model; by default kind/model.")] = None,
+    tokens: Annotated[int | None, typer.Option("--context", help="Tokens of prompt and answer together.")] = None,
+    price: Annotated[
+        tuple[float, float] | None, typer.Option(help="USD per million input and output tokens.", metavar="IN OUT")
+    ] = None,
+    price_per_hour: Annotated[float | None, typer.Option(help="USD per hour that a local server costs.")] = None,
+    capability: Annotated[list[str] | None, typer.Option(help="tools or vision; may be repeated.")] = None,
+    specialty: Annotated[
+        list[str] | None, typer.Option(help="Task type for which it is good; may be repeated.")
+    ] = None,
+    tier: Annotated[float | None, typer.Option(help="Declared quality in [0, 1], used until it is measured.")] = None,
+    own: Own = False,
+    json: Json = False,
+) -> None:
+    """Add models of a stored provider to the catalogue of every daemon."""
+    if name and len(upstream) > 1:
+        raise InvalidInput(where="--name", problem="it is for a single model", remedy="Add the others separately")
+    client = context_of(context).client()
+    given: dict[str, Any] = {
+        "name": name,
+        "context": tokens,
+        "price_per_hour": price_per_hour,
+        "capabilities": capability or [],
+        "specialties": specialty or [],
+        "tier": tier,
+    }
+    if price:
+        given["price"] = {"input": price[0], "output": price[1]}
+    path = path_of(provider_of(client, provider, own), own)
+    added = client.post(f"{path}/models", {"models": [{"upstream": one, **given} for one in upstream]})
+    if json:
+        return output.show_json(added)
+    for model in added["models"][-len(upstream) :]:
+        output.out.print(output.line("added ", output.bold(model["name"])))
+    return None
+
+
+@app.command()
+def remove(context: typer.Context, name: str, own: Own = False) -> None:
+    """Remove a stored model from the catalogue. Models of kairos.toml are removed there."""
+    client = context_of(context).client()
+    for provider in client.get(OWN if own else SHARED)["items"]:
+        for model in provider["models"]:
+            if model["name"] == name:
+                client.call("DELETE", f"{path_of(provider, own)}/models/{model['id']}")
+                return output.out.print(output.line("removed ", output.bold(name)))
+    raise NotFound(what="stored model", id=name)
 
 
 @app.command()
@@ -82,6 +139,8 @@ def _facts(model: dict[str, Any]) -> dict[str, str]:
     return {
         "upstream": model["upstream"],
         "where": "local" if model["local"] else "cloud",
+        "from": model["origin"],
+        "price": _dated_price(model),
         "context": f"{model['context']} tokens",
         "default answer limit": f"{model['answer_limit']} tokens",
         "declared": ", ".join(model["capabilities"]) or "–",
@@ -89,6 +148,14 @@ def _facts(model: dict[str, Any]) -> dict[str, str]:
         "calls": str(figures.get("calls", 0)),
         "quality": output.number(figures.get("quality")),
     }
+
+
+def _dated_price(model: dict[str, Any]) -> str:
+    price = model["price"]
+    if price is None:
+        return "unknown"
+    source = f", {model['price_source']}" if model["price_source"] else ""
+    return f"${price['input']:g} in, ${price['output']:g} out per million ({model['price_at'] or 'no date'}{source})"
 
 
 def _row(model: dict[str, Any]) -> list[Any]:
@@ -103,6 +170,7 @@ def _row(model: dict[str, Any]) -> list[Any]:
         output.number(figures.get("first_token_s"), " s"),
         output.number(figures.get("duration_s"), " s"),
         "–" if figures.get("cost_usd") is None else f"${figures['cost_usd']:.4f}",
+        model["origin"],
     ]
 
 

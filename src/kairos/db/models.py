@@ -49,6 +49,7 @@ from kairos.db.base import (
     TaskState,
 )
 from kairos.db.learning_models import AdapterRow, AdapterSampleRow, DatasetImportRow, SampleRow, TrainingRunRow
+from kairos.db.provider_models import ProjectModelRow, ProjectProviderRow, ProviderModelRow, ProviderRow
 
 
 class InvitationRow(Base):
@@ -388,6 +389,8 @@ PROJECT_OWNED = (
     ProjectConfigRow,
     PluginValueRow,
     DatasetImportRow,
+    ProjectProviderRow,
+    ProjectModelRow,
 )
 """Tables isolated by project; a test compares this list with PostgreSQL's catalogue."""
 
@@ -413,7 +416,11 @@ __all__ = [
     "PluginValueRow",
     "PositionRow",
     "ProjectConfigRow",
+    "ProjectModelRow",
+    "ProjectProviderRow",
     "ProjectRow",
+    "ProviderModelRow",
+    "ProviderRow",
     "ReplicaRow",
     "Role",
     "RunState",

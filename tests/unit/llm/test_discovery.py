@@ -14,6 +14,7 @@ from aiohttp import web
 
 from kairos.errors import KairosError
 from kairos.http import HttpClient
+from kairos.llm.calls.provider import ListedModel
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog import discovery, prices
 from kairos.llm.catalog.catalog import FREE, Price
@@ -330,7 +331,7 @@ async def test_key_is_removed_from_error_messages() -> None:
     class EventMessage(KairosError):
         """The key {key} is not taken."""
 
-    async def refuse(base_url: str, api_key: str | None, *, timeout_s: float) -> list[str]:
+    async def refuse(base_url: str, api_key: str | None, *, timeout_s: float) -> list[ListedModel]:
         raise EventMessage(key=api_key)
 
     provider = Provider(ServerKind.MISTRAL, "http://127.0.0.1:9/v1", ("MISTRAL_API_KEY",))

@@ -69,7 +69,7 @@ def test_model_with_room_for_a_shorter_answer_is_used_after_a_failure(providers:
     decision = router.select_model(request_for(8_000, 1_000))
     assert decision.chosen == "other"
     error = ModelServerError(model="other", http_status=503, reason="overloaded")
-    following = router._after_failure(decision, "other", error, time.monotonic() + 5)
+    following = router._after_failure(decision, OTHER, error, time.monotonic() + 5)
     assert following.chosen == "small"
 
 

@@ -110,6 +110,7 @@ export const tasks = {
   "why.excluded": "Excluded models",
   "why.excluded_context": "the prompt exceeds its context window",
   "why.excluded_capability": "missing a required capability",
+  "why.excluded_unusable": "its key cannot be decrypted on this daemon",
   "why.excluded_not_local": "not local; this prompt must stay on local hardware",
   "why.excluded_budget": "exceeds the call's budget",
   "why.excluded_breaker": "circuit breaker open",

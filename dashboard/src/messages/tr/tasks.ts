@@ -113,6 +113,7 @@ export const tasks: Translation<typeof english> = {
   "why.excluded": "Elenen modeller",
   "why.excluded_context": "istem bağlam penceresine sığmıyor",
   "why.excluded_capability": "gerekli bir yeteneği yok",
+  "why.excluded_unusable": "anahtarının şifresi bu süreçte çözülemiyor",
   "why.excluded_not_local": "yerel değil; bu istem yerel donanımda kalmalı",
   "why.excluded_budget": "çağrının bütçesini aşıyor",
   "why.excluded_breaker": "devre kesici açık",

@@ -43,6 +43,13 @@ export const ACTIONS: Record<AuditAction, MessageKey> = {
   "adapter.promoted": "action.adapter_promoted",
   "adapter.refused": "action.adapter_refused",
   "adapter.rolled_back": "action.adapter_rolled_back",
+  "master_key.rotated": "action.master_key_rotated",
+  "provider.created": "action.provider_created",
+  "provider.changed": "action.provider_changed",
+  "provider.deleted": "action.provider_deleted",
+  "provider.model_added": "action.provider_model_added",
+  "provider.model_changed": "action.provider_model_changed",
+  "provider.model_removed": "action.provider_model_removed",
   other: "action.other",
   "adapter.deleted": "action.adapter_deleted",
 };

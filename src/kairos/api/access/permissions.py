@@ -29,6 +29,7 @@ class Permission(StrEnum):
     PROJECT_MANAGE = "project:manage"
     PROJECT_EXPORT = "project:export"
     PROJECT_DELETE = "project:delete"
+    PROVIDERS_MANAGE = "providers:manage"
 
 
 LEAST_ROLE = {
@@ -51,11 +52,19 @@ LEAST_ROLE = {
     Permission.PROJECT_MANAGE: Role.ADMIN,
     Permission.PROJECT_EXPORT: Role.ADMIN,
     Permission.PROJECT_DELETE: Role.OWNER,
+    Permission.PROVIDERS_MANAGE: Role.OWNER,
 }
 """The lowest role with the permission; every higher role has it too."""
 
-NOT_FOR_KEYS = frozenset({Permission.MEMBERS_MANAGE, Permission.KEYS_MANAGE, Permission.PROJECT_DELETE})
-"""A leaked key must not create keys, admit members, or delete the project."""
+NOT_FOR_KEYS = frozenset(
+    {
+        Permission.MEMBERS_MANAGE,
+        Permission.KEYS_MANAGE,
+        Permission.PROJECT_DELETE,
+        Permission.PROVIDERS_MANAGE,
+    }
+)
+"""A leaked key must not create keys, admit members, delete the project, or send its prompts to another server."""
 
 RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 

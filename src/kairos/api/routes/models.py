@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
 from kairos.db.engine import Database
 from kairos.db.repositories.monitoring import metrics
-from kairos.llm.catalog.catalog import Model
+from kairos.llm.catalog.catalog import Model, ModelOrigin
 from kairos.llm.health.health import ModelHealthState
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.text import Text
@@ -57,10 +58,17 @@ class ModelOut(BaseModel):
     upstream: str
     local: bool
     price: PriceOut | None = Field(description="Null is unknown, which is never treated as free.")
+    price_at: date | None = Field(description="The day of the price; null is unknown.")
+    price_source: str | None
+    price_per_hour: float | None = Field(description="USD per hour that a local server costs.")
     context: int = Field(description="Tokens of prompt and answer together, as served by its server.")
     answer_limit: int = Field(description="Default limit of answer tokens for tasks without max_tokens.")
     specialties: list[str]
     capabilities: list[str]
+    origin: ModelOrigin = Field(
+        description="The source of its entry: kairos.toml, the embedded engine, a stored provider."
+    )
+    provider_id: UUID | None = Field(description="The stored provider, if it has one.")
     base: str | None = Field(description="The base model, if it is an adapter. Adapters belong to one project.")
     adapter_id: UUID | None
     share: float = Field(
@@ -112,10 +120,15 @@ def _response(services: ModelServices, model: Model, figures: object | None) -> 
         upstream=model.upstream,
         local=model.local,
         price=PriceOut(input=model.price.input, output=model.price.output) if model.price else None,
+        price_at=model.price_at,
+        price_source=model.price_source,
+        price_per_hour=model.price_per_hour,
         context=services.router.contexts.of(model),
         answer_limit=services.router.answer_limit(model),
         specialties=sorted(model.specialties),
         capabilities=sorted(model.capabilities),
+        origin=model.origin,
+        provider_id=model.provider_id,
         base=model.base,
         adapter_id=model.adapter_id,
         share=model.share,

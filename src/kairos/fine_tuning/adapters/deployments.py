@@ -23,7 +23,7 @@ from kairos.errors import EngineUnavailable, KairosError
 from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
 from kairos.fine_tuning.adapters.serving import AdapterServer, ServedAdapter, Serving
 from kairos.http import plain_address
-from kairos.llm.catalog.catalog import AdapterHost, Model
+from kairos.llm.catalog.catalog import AdapterHost, Model, ModelOrigin
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.pubsub import PubSub
 from kairos.tenancy import ProjectId
@@ -251,7 +251,7 @@ class AdapterDeployments:
         if not isinstance(status, Serving) or status.model is None:
             return None
         share = self._settings.canary_share if row.state == AdapterState.CANARY else 1.0
-        return replace(status.model, adapter_id=row.id, share=share)
+        return replace(status.model, adapter_id=row.id, share=share, origin=ModelOrigin.ADAPTER)
 
     def _log_problems(self, rows: Sequence[AdapterRow]) -> None:
         """Log each problem once."""

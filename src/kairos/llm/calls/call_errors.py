@@ -154,8 +154,9 @@ def failure(model: Model, error: HttpError | AnswerFault, answer: AnswerBuilder)
     """Return the error of a call, including the text received before it."""
     kind, values = _kind(model, error)
     text, reason = answer.text(), str(values.pop("reason", error)).rstrip(". ")
-    if model.api_key:
-        reason = reason.replace(model.api_key, "***")
+    for secret in (model.api_key, *model.headers.values()):
+        if secret:
+            reason = reason.replace(secret, "***")
     return kind(
         model=model.name, reason=reason, partial=text, usage=answer.usage, duration_s=answer.seconds(), **values
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -109,13 +109,19 @@ class ChatRequest:
 class Providers:
     """Client of all model servers, over one HTTP session."""
 
-    def __init__(self, http: HttpClient, limits: CallLimits = CallLimits()) -> None:
+    def __init__(
+        self, http: HttpClient, limits: CallLimits = CallLimits(), projects_http: HttpClient | None = None
+    ) -> None:
+        """`projects_http` calls models at addresses that projects chose; by default `http` does."""
         self._kinds = dict(BUILT_IN)
         self._http = http
+        self._projects_http = projects_http or http
         self._limits = limits
         self.traits = ModelTraits()
         """What calls revealed about the servers."""
         self._forms = SchemaForms()
+        self.current: Callable[[Model], Model] = lambda model: model
+        """Returns a model with its current key, or raises an error if it was removed. Called before each request."""
 
     @property
     def protocols(self) -> Mapping[str, Provider]:
@@ -170,27 +176,36 @@ class Providers:
                 await self._ask(provider, attempt, reader, timeout_s - elapsed_s, first_token_limit_s - elapsed_s)
             except HttpTimeout as error:
                 if not answer.ends_well():
-                    raise failure(model, answer.reported_fault() or error, answer) from error
+                    raise failure(attempt.model, answer.reported_fault() or error, answer) from error
                 await reader.end_at_last_event()
             except (HttpError, AnswerFault) as error:
                 if not answer.text() and attempt.adapt(error):
                     continue
-                raise failure(model, error, answer) from error
+                raise failure(attempt.model, error, answer) from error
             attempt.accepted()
             return answer.completion()
 
     async def list_models(
-        self, base_url: str, api_key: str | None, *, timeout_s: float, protocol: str = "openai"
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        timeout_s: float,
+        protocol: str = "openai",
+        headers: Mapping[str, str] | None = None,
+        ca: str | None = None,
     ) -> list[ListedModel]:
         """Return the models that a server lists; entries without a name are skipped.
 
         Raises `HttpError` or `UnknownProtocol`.
         """
-        return await self.provider(protocol).list_models(self._server(base_url, api_key, timeout_s))
+        server = Server(self._http, base_url, api_key, self._short_limits(timeout_s), headers or {}, ca)
+        return await self.provider(protocol).list_models(server)
 
     async def describe(self, model: Model, *, timeout_s: float) -> ListedModel:
         """Return what a model's server reports of it. Raises `HttpError` or `UnknownProtocol`."""
-        server = self._server(model.base_url, model.api_key, timeout_s)
+        limits = self._short_limits(timeout_s)
+        server = Server(self._http, model.base_url, model.api_key, limits, model.headers, model.ca)
         return await self.provider(model.protocol).describe(server, model.upstream)
 
     def _provider_of(self, model: Model) -> Provider:
@@ -199,9 +214,8 @@ class Providers:
         except UnknownProtocol as error:
             raise ModelProtocolUnknown(model=model.name, reason=str(error)) from error
 
-    def _server(self, base_url: str, api_key: str | None, timeout_s: float) -> Server:
-        limits = HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
-        return Server(self._http, base_url, api_key, limits)
+    def _short_limits(self, timeout_s: float) -> HttpLimits:
+        return HttpLimits(self._limits.connect_s, timeout_s, self._limits.idle_s, timeout_s)
 
     async def _ask(
         self,
@@ -212,16 +226,20 @@ class Providers:
         first_token_s: float,
     ) -> None:
         """Send one request, adapted to the model's server."""
+        model = attempt.model = self.current(attempt.model)
         if attempt.changes.whole:  # the first byte arrives when the answer is complete
             first_token_s = timeout_s
-        request = provider.chat_request(attempt.model, attempt.body())
-        async with self._http.stream(
+        request = provider.chat_request(model, attempt.body())
+        http = self._projects_http if model.public_only else self._http
+        async with http.stream(
             "POST",
             request.url,
             body=_dumped(request.body),
             token=request.token,
-            headers=request.headers,
+            headers={**request.headers, **model.headers},
             limits=self._http_limits(timeout_s, first_token_s),
+            public_only=model.public_only,
+            ca=model.ca,
         ) as response:
             await reader.read(response)
 
@@ -250,8 +268,8 @@ def _body(model: Model, request: ChatRequest) -> dict[str, Any]:
         body["seed"] = request.seed
     if request.tools:
         body["tools"] = request.tools
-    body.update(model.body)
     body.update(request.extra)
+    body.update(model.body)  # it selects the adapter, which no caller may change
     return body
 
 

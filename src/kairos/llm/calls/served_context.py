@@ -79,6 +79,11 @@ class ModelContexts:
         log.info("model %s: the server has a context of %d tokens", model.name, served.context)
         self.changed()
 
+    def keep(self, models: Iterable[Model]) -> None:
+        """Forget the contexts of all other models."""
+        keys = {_key(model) for model in models}
+        self._served = {key: served for key, served in self._served.items() if key in keys}
+
     def _discard_found(self, model: Model, context: int) -> None:
         """Discard the context that calls revealed, even if none is known here: an earlier process may have saved
         one."""
@@ -112,7 +117,7 @@ class ContextPoller:
         """Poll every server once, concurrently."""
         servers: defaultdict[tuple[str, str | None, str], list[Model]] = defaultdict(list)
         for model in self._models():
-            if model.adapter_host is not AdapterHost.EMBEDDED and (model.local or model.base_url.startswith("http://")):
+            if model.adapter_host is not AdapterHost.EMBEDDED and self_hosted(model) and not model.public_only:
                 servers[model.base_url, model.api_key, model.protocol].append(model)
         await asyncio.gather(*(self._ask(base_url, models) for (base_url, _, _), models in servers.items()))
 
@@ -121,9 +126,10 @@ class ContextPoller:
             for model in models[:MAX_DESCRIBED]:
                 await self._describe(model)
             return
-        token = models[0].api_key
-        loaded = _rows(await self._json(_root(base_url, "api/ps"), token), "models")
+        loaded = _rows(await self._json(models[0], _root(base_url, "api/ps")), "models")
         for model in models:
+            if not any(model is now for now in self._models()):
+                continue  # removed, or with another key now
             found = None
             if loaded is not None:
                 found = await self._of_ollama(model, loaded)
@@ -147,31 +153,35 @@ class ContextPoller:
                 return ServedContext(context)
         url = _root(model.base_url, "api/show")
         try:
-            shown = await self._http.post_json(url, {"model": model.upstream}, token=model.api_key, limits=LIMITS)
+            shown = await self._http.post_json(
+                url, {"model": model.upstream}, token=model.api_key, headers=model.headers, limits=LIMITS, ca=model.ca
+            )
         except HttpError:
             return None
         return _shown(shown) if isinstance(shown, Mapping) else None
 
     async def _of_others(self, model: Model) -> ServedContext | None:
-        rows = _rows(await self._json(joined(model.base_url, "models"), model.api_key), "data") or []
+        rows = _rows(await self._json(model, joined(model.base_url, "models")), "data") or []
         row = next((row for row in rows if row.get("id") == model.upstream), {})
         if context := _tokens(row.get("max_model_len")):  # vLLM
             return ServedContext(context)
         if row.get("owned_by") == "llamacpp":
-            props = await self._json(_root(model.base_url, "props"), model.api_key)
+            props = await self._json(model, _root(model.base_url, "props"))
             settings = props.get("default_generation_settings") if isinstance(props, Mapping) else None
             context = _tokens(settings.get("n_ctx")) if isinstance(settings, Mapping) else None
             return ServedContext(context) if context else None
         if row.get("owned_by") == "organization_owner":
-            rows = _rows(await self._json(_root(model.base_url, "api/v0/models"), model.api_key), "data") or []
+            rows = _rows(await self._json(model, _root(model.base_url, "api/v0/models")), "data") or []
             row = next((row for row in rows if row.get("id") == model.upstream), {})
             context = _tokens(row.get("loaded_context_length"))
             return ServedContext(context) if context else None
         return None
 
-    async def _json(self, url: str, token: str | None) -> Any:
+    async def _json(self, model: Model, url: str) -> Any:
         try:
-            return await self._http.get_json(url, token=token, limits=LIMITS)
+            return await self._http.get_json(
+                url, token=model.api_key, headers=model.headers, limits=LIMITS, ca=model.ca
+            )
         except HttpError:
             return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import orjson
@@ -22,11 +22,17 @@ class Server:
     base_url: str
     api_key: str | None
     limits: HttpLimits
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request."""
+    ca: str | None = None
+    """Certificates in PEM that are trusted besides the system's."""
 
     async def get_json(self, url: str, *, token: str | None = None, headers: Mapping[str, str] | None = None) -> Any:
         """GET an address; its JSON. Raises `HttpError`."""
         try:
-            return await self.http.get_json(url, token=token, headers=headers, limits=self.limits)
+            return await self.http.get_json(
+                url, token=token, headers=self._with(headers), limits=self.limits, ca=self.ca
+            )
         except HttpError as error:
             self._raise_without_key(error)
 
@@ -35,9 +41,14 @@ class Server:
     ) -> Any:
         """POST a value as JSON; the JSON of the response. Raises `HttpError`."""
         try:
-            return await self.http.post_json(url, value, token=token, headers=headers, limits=self.limits)
+            return await self.http.post_json(
+                url, value, token=token, headers=self._with(headers), limits=self.limits, ca=self.ca
+            )
         except HttpError as error:
             self._raise_without_key(error)
+
+    def _with(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
+        return {**(headers or {}), **self.headers}
 
     def _raise_without_key(self, error: HttpError) -> NoReturn:
         """Raise the error without the server's body, and with the key removed from what the server repeated."""

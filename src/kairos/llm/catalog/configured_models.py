@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kairos import environment
 from kairos.config import InvalidConfig, ModelSettings, Settings
 from kairos.embedded import Addresses
-from kairos.llm.catalog.catalog import EMBEDDED_MODEL, FREE, AdapterHost, Model, Price
+from kairos.llm.catalog.catalog import EMBEDDED_MODEL, FREE, AdapterHost, Model, ModelOrigin, Price
 from kairos.model_keys import usable_key
 
 
@@ -28,6 +28,7 @@ def configured_models(settings: Settings, addresses: Addresses) -> Iterator[Mode
             capabilities=frozenset({"json_schema"}),
             weights=str(addresses.model_weights) if addresses.model_weights else None,
             adapter_host=AdapterHost.EMBEDDED,
+            origin=ModelOrigin.EMBEDDED,
         )
 
 

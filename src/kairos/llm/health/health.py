@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -135,6 +135,8 @@ class ModelHealth:
         """Called with every change of a breaker made here."""
         self.redis_unavailable = False
         """Whether Redis is unavailable and this replica uses its own breakers."""
+        self.problems: Mapping[str, str] = {}
+        """Models that this replica cannot call at all, with the reason."""
 
     def __call__(self, model: str, now: float) -> Availability:
         """Return the availability of a model. Called by the selector before every decision."""
@@ -231,6 +233,8 @@ class ModelHealth:
 
     def status(self, model: str, now: float) -> HealthStatus:
         """Return a model's health for display."""
+        if problem := self.problems.get(model):
+            return HealthStatus(ModelHealthState.UNHEALTHY, problem)
         record = self._records.get(model)
         if record is None or not (record.called_at or record.last_error.message):
             return HealthStatus(ModelHealthState.HEALTHY, "not called yet")

@@ -5,7 +5,8 @@ is spent on it while it is unreachable. A server that can be reached is consider
 because a server may list its models and still answer 500 to every chat. Every HTTP status counts as reached: keys may
 be allowed to chat but not to list, and not every server supports listing.
 
-Only the servers of configured models are probed. The health of adapters depends on calls alone.
+The servers of configured models and of shared stored ones are probed. The health of adapters and of projects' own
+models depends on calls alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from functools import partial
 from redis.asyncio import Redis
 
 from kairos import redis_keys
-from kairos.background_tasks import every, run_together
+from kairos.background_tasks import end, every
 from kairos.errors import EngineUnavailable
 from kairos.http import CallPhase, HttpError, HttpTimeout, HttpUnreachable
 from kairos.llm.calls.provider_errors import UnknownProtocol
@@ -57,17 +58,48 @@ class Probes:
     ) -> None:
         """`interval_s` replaces the intervals above, for tests."""
         self._servers = [_Server(models) for models in _by_server(models)]
+        self._watches: dict[_Server, asyncio.Task[None]] = {}
+        self._replaced = asyncio.Event()
         self._health = health
         self._providers = providers
         self._redis = redis
         self._namespace = namespace
         self._interval_s = interval_s
 
+    def replace_models(self, models: Iterable[Model]) -> None:
+        """Probe the servers of these models from now on. Unchanged servers keep their intervals."""
+        before = {server.key: server for server in self._servers}
+        servers = []
+        for group in _by_server(models):
+            server = _Server(group)
+            known = before.get(server.key)
+            if known:
+                known.models = group
+            servers.append(known or server)
+        self._servers = servers
+        for server in set(self._watches) - set(servers):
+            self._watches.pop(server).cancel()
+        self._replaced.set()
+
     async def run(self) -> None:
-        """Probe until cancelled. Runs as a background task of the daemon."""
-        if not self._servers:
-            await asyncio.Event().wait()
-        await run_together(*(self._watch(server) for server in self._servers))
+        """Probe until cancelled. Runs as a background task of the daemon. Raises the errors of a probe."""
+        try:
+            while True:
+                self._replaced.clear()
+                for server in self._servers:
+                    if server not in self._watches:
+                        self._watches[server] = asyncio.create_task(self._watch(server))
+                waiting = asyncio.create_task(self._replaced.wait())
+                try:
+                    await asyncio.wait([waiting, *self._watches.values()], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    await end(waiting)
+                for watch in self._watches.values():
+                    if watch.done():
+                        watch.result()
+        finally:
+            await end(*self._watches.values())
+            self._watches.clear()
 
     async def _watch(self, server: _Server) -> None:
         """Probe one server in a loop of its own, so that a hanging server delays no other."""
@@ -101,7 +133,12 @@ class Probes:
         """Return why there was no connection; empty if there was one."""
         try:
             await self._providers.list_models(
-                model.base_url, model.api_key, timeout_s=PROBE_TIMEOUT_S, protocol=model.protocol
+                model.base_url,
+                model.api_key,
+                timeout_s=PROBE_TIMEOUT_S,
+                protocol=model.protocol,
+                headers=model.headers,
+                ca=model.ca,
             )
         except HttpTimeout as error:
             return str(error) if error.phase is CallPhase.CONNECT else ""
@@ -148,15 +185,29 @@ class _Server:
 
     def __init__(self, models: list[Model]) -> None:
         self.models = models
-        self.model = models[0]
+        self.key = _server_key(models[0])
         self.interval_s = 0.0
         """The time before the next probe."""
         parts = (self.model.base_url, self.model.api_key or "", self.model.protocol)
         self.digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
+    @property
+    def model(self) -> Model:
+        """Any of its models: they have the same address and credential."""
+        return self.models[0]
+
+
+_ServerKey = tuple[str, str | None, str, bool, frozenset[tuple[str, str]], str | None]
+
+
+def _server_key(model: Model) -> _ServerKey:
+    headers = frozenset(model.headers.items())
+    return model.base_url, model.api_key, model.protocol, model.local, headers, model.ca
+
 
 def _by_server(models: Iterable[Model]) -> list[list[Model]]:
-    servers: defaultdict[tuple[str, str | None, bool, str], list[Model]] = defaultdict(list)
+    servers: defaultdict[_ServerKey, list[Model]] = defaultdict(list)
     for model in models:
-        servers[model.base_url, model.api_key, model.local, model.protocol].append(model)
+        if model.problem is None and not model.public_only:
+            servers[_server_key(model)].append(model)
     return list(servers.values())

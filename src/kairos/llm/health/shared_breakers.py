@@ -6,8 +6,8 @@ and written in the background, on the condition that no one else has written. On
 to the stored state (breaker.lua). Only a probe waits for its write. A notification spreads changes immediately, and
 polling within a second. While Redis is unavailable, each replica uses its own copy and writes its changes afterwards.
 
-Only breakers of configured models are shared. Adapters come and go with their replica's own server, so each replica has
-its own breakers for them, and a reset affects the replica that receives it.
+Only breakers of configured and stored models are shared. Adapters come and go with their replica's own server, so each
+replica has its own breakers for them, and a reset affects the replica that receives it.
 """
 
 from __future__ import annotations
@@ -113,10 +113,23 @@ class SharedBreakers:
         self._key = redis_keys.breakers(namespace)
         self._channel = redis_keys.breakers_channel(namespace)
         self._entries = {model.name: _Entry(model.name, identity(model)) for model in models}
+        self._removed: set[str] = set()
+        """Digests of models that were removed, which the next exchange deletes from Redis."""
         self._wake = asyncio.Event()
         self._exchange_lock = asyncio.Lock()
         """One exchange at a time, so that replies are processed in the order in which Redis sent them."""
         health.changed = self._note
+
+    def replace_models(self, models: Iterable[Model]) -> None:
+        """Share the breakers of these models from now on. One whose address or key has changed starts closed."""
+        before, entries = self._entries, dict[str, _Entry]()
+        for model in models:
+            digest, known = identity(model), before.get(model.name)
+            entries[model.name] = known if known and known.digest == digest else self._new_entry(model.name, digest)
+        self._entries = entries
+        digests = {entry.digest for entry in entries.values()}
+        self._removed = (self._removed | {entry.digest for entry in before.values()}) - digests
+        self._wake.set()
 
     async def may_probe(self, model: str) -> bool:
         """Whether the call that just got the probe permit is the only probe over all replicas.
@@ -147,12 +160,20 @@ class SharedBreakers:
         """Write local changes and read those of other replicas. Raises `EngineUnavailable`."""
         with redis_errors(self._redis):
             async with asyncio.timeout(LIMIT_S), self._exchange_lock:
+                await self._delete_removed()
                 await self._write_all()
                 self._read_all(await self._redis.hgetall(self._key))
                 await self._write_all()  # restore what Redis had lost
         if self._health.redis_unavailable:
             log.info("Redis is available again: circuit breakers are shared")
         self._health.redis_unavailable = False
+
+    def _new_entry(self, model: str, digest: str) -> _Entry:
+        """A closed breaker, of a generation that every replica derives alike: results of calls with the former key
+        have permits of another one, and do not count."""
+        entry = _Entry(model, digest, breaker=Breaker(generation=int(digest[:15], 16)))
+        self._health.apply_shared(model, replace(entry.breaker), LastError())
+        return entry
 
     def _note(self, model: str, change: BreakerChange) -> None:
         if entry := self._entries.get(model):
@@ -164,8 +185,14 @@ class SharedBreakers:
             log.warning("circuit breakers are not shared, each replica uses its own: %s", error)
         self._health.redis_unavailable = True
 
+    async def _delete_removed(self) -> None:
+        """Delete the breakers of removed models. A replica that still has the model may write it once more."""
+        if removed := list(self._removed):
+            await self._redis.hdel(self._key, *removed)  # type: ignore[misc]
+            self._removed.difference_update(removed)
+
     async def _write_all(self) -> None:
-        for entry in self._entries.values():
+        for entry in list(self._entries.values()):
             if entry.pending or not entry.kept:
                 await self._write(entry)
 

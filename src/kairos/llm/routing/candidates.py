@@ -1,4 +1,5 @@
-"""The models that a project may call: the shared ones and its own adapters. Computed once per catalog change."""
+"""The models that a project may call: the shared ones, its own ones, and its adapters. Computed once per catalog
+change."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ class CandidateSet(NamedTuple):
     """The models that one project may call."""
 
     entries: tuple[CandidateModel, ...]
-    has_canaries: bool
-    """Whether any model is a canary, which may serve only a share of the requests. Rarely true."""
+    constrained: bool
+    """Whether any model is a canary, which may serve only a share of the requests, or unusable. Rarely true."""
 
 
 class CandidateSets:
@@ -39,7 +40,7 @@ class CandidateSets:
         catalog = Catalog(models)
         self._shared = _candidate_set(tuple(catalog))
         self._own = {owner: _candidate_set(catalog.of(owner)) for owner in catalog.owners}
-        self.canaries = frozenset(model.name for model in (*catalog, *catalog.adapters) if model.share < 1.0)
+        self.canaries = frozenset(model.name for model in catalog.every if model.share < 1.0)
 
     def of(self, project_id: Hashable) -> CandidateSet:
         return self._own.get(project_id, self._shared) if self._own else self._shared
@@ -57,6 +58,8 @@ def exclusion_of(
         return Exclusion(name, Reason.TRIED, "already tried for this request")
     if request.canary_bucket >= model.share and request.model is None and bound != name:
         return Exclusion(name, Reason.CANARY, f"a canary for {model.share * 100:g} % of the requests, not for this one")
+    if model.problem is not None:
+        return Exclusion(name, Reason.UNUSABLE, model.problem)
     if request.local_only and not model.local:
         return Exclusion(name, Reason.NOT_LOCAL, "the prompt must not leave this machine")
     if request.context_tokens > model.context:
@@ -78,7 +81,7 @@ def exclusion_of(
 def _candidate_set(models: tuple[Model, ...]) -> CandidateSet:
     tiers = {model.name: model.tier for model in models}
     entries = tuple(_entry(model, tiers) for model in models)
-    return CandidateSet(entries, any(model.share < 1.0 for model in models))
+    return CandidateSet(entries, any(model.share < 1.0 or model.problem is not None for model in models))
 
 
 def _entry(model: Model, tiers: dict[str, float | None]) -> CandidateModel:

@@ -39,6 +39,7 @@ from kairos.llm.routing.call_terms import (
     StreamListener,
 )
 from kairos.llm.routing.decision import Decision, Request, ScoredCandidate, canary_bucket_of, summary
+from kairos.llm.routing.live_models import LiveModels
 from kairos.llm.routing.model_caller import ModelCaller
 from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, UnknownModel, no_candidate_error
 from kairos.llm.routing.selection import ModelSelector, ScoreInputs
@@ -99,10 +100,11 @@ class LLMRouter:
         self.contexts = ModelContexts(providers.traits)
         self._caller = ModelCaller(selector, health, providers, self.contexts, may_probe)
         providers.traits.changed = self.contexts.changed = self._update_models
-        self._versions = CatalogVersions(catalog)
+        self.live = LiveModels(catalog, health, self.contexts, self._on_catalog_change)
+        providers.current = self.live.current
         self._statistics: SharedStatistics | None = None
         self._open: dict[UUID, _OpenDecision] = {}
-        self._update_models()
+        self._on_catalog_change()
 
     def use_statistics(self, statistics: SharedStatistics) -> None:
         """Use these shared statistics from now on. They pass loaded rows to `restore`."""
@@ -191,15 +193,9 @@ class LLMRouter:
     def replace_adapters(self, models: Iterable[Model]) -> None:
         """Replace the served adapters of all projects from the next request on.
 
-        The health of an adapter that was added, removed or moved is reset, because its server has changed. The caller
-        that promotes an adapter must also raise the project's routing epoch (`cache.bump_epoch`).
+        The caller that promotes an adapter must also raise the project's routing epoch (`cache.bump_epoch`).
         """
-        before = _addresses(self.catalog.adapters)
-        self.catalog.replace_adapters(models)
-        for name, *_ in before ^ _addresses(self.catalog.adapters):
-            self.health.discard(name)
-        self._update_models()
-        self._versions = CatalogVersions(self.catalog)
+        self.live.replace_adapters(models)
 
     def _calculate_model_score(
         self, model: str, task_type: str, project_id: Hashable, inputs: ScoreInputs | None = None
@@ -273,7 +269,7 @@ class LLMRouter:
         Adapters are neither named nor counted: everyone may read this, and adapters belong to a project.
         """
         now = time.time()
-        usable = [model.name for model in self.catalog if not self.health(model.name, now).open]
+        usable = [model.name for model in self.catalog if not model.problem and not self.health(model.name, now).open]
         if not usable:
             return ComponentStatus(ComponentState.AWAY, "no model can be called; see `kairos model list`")
         if len(usable) < len(self.catalog):
@@ -313,7 +309,10 @@ class LLMRouter:
             write = partial(add_calls, origin=origin, calls=calls, answered=answered)
             await asyncio.shield(self._store(context, write))
         kept = CachedAnswer.of(
-            completion, model=model.name, cost_usd=cost_of(model, completion.usage), decision_id=decision_id
+            completion,
+            model=model.name,
+            cost_usd=cost_of(model, completion.usage, completion.duration_s),
+            decision_id=decision_id,
         )
         if lease is not None and context.options.cache is not True and self._is_sampled(model, request):
             self.cache.release(lease)
@@ -325,9 +324,13 @@ class LLMRouter:
         """Return the default limit of this model's answers in tokens."""
         return self._caller.answer_limit(model)
 
+    def _on_catalog_change(self) -> None:
+        self._update_models()
+        self._versions = CatalogVersions(self.catalog)
+
     def _update_models(self) -> None:
         """Update the selector with all models and their effective context sizes."""
-        models = (*self.catalog, *self.catalog.adapters)
+        models = self.catalog.every
         self._selector.replace_models([replace(model, context=self.contexts.of(model)) for model in models])
 
     def adjustments(self, model: Model) -> list[str]:
@@ -431,6 +434,7 @@ class LLMRouter:
         """Call the chosen model and, on failure, the next-ranked one, until the deadline."""
         while True:
             assert decision.chosen is not None
+            chosen = self.catalog.get(decision.chosen)
             try:
                 model = self._chosen_model(decision)
                 timeouts = CallTimeouts(deadline - time.monotonic(), len(decision.candidates))
@@ -444,7 +448,7 @@ class LLMRouter:
                 )
                 if getattr(error, "partial", "") and not listener.restart():
                     raise  # streamed tokens cannot be retracted
-                decision = self._after_failure(decision, decision.chosen, error, deadline)
+                decision = self._after_failure(decision, chosen, error, deadline)
 
     def _chosen_model(self, decision: Decision) -> Model:
         """Return the chosen model. Raises `ModelWithdrawn` if the adapter was removed while the decision was saved."""
@@ -456,13 +460,20 @@ class LLMRouter:
     def _after_failure(
         self,
         decision: Decision,
-        failed: str,
+        called: Model | None,
         error: ModelCallError | ModelBeingProbed | ModelWithdrawn,
         deadline: float,
     ) -> Decision:
-        """Return the next decision. Raises the error if there is none or the deadline has passed."""
-        request = replace(decision.request, exclude=decision.request.exclude | {failed})
-        if request.model is not None or time.monotonic() >= deadline:
+        """Return the next decision. Raises the error if there is none or the deadline has passed.
+
+        A model whose key or address was changed during the call may be chosen again.
+        """
+        failed = decision.chosen or ""
+        changed = self.live.was_changed(called)
+        request = decision.request
+        if not changed:
+            request = replace(request, exclude=request.exclude | {failed})
+        if (request.model is not None and not changed) or time.monotonic() >= deadline:
             raise error
         following = self._choose(request)
         if following.chosen is None:
@@ -486,9 +497,3 @@ def _log(decision: Decision) -> None:
 
 def _input_tokens(request: ChatRequest) -> float:
     return sum(len(str(message.get("content") or "")) for message in request.messages) / CHARACTERS_PER_TOKEN
-
-
-def _addresses(models: Iterable[Model]) -> set[tuple[str, str, str, str | None]]:
-    """The server and credentials of each model, the same fields as a breaker's identity
-    (`shared_breakers.identity`)."""
-    return {(model.name, model.base_url, model.upstream, model.api_key) for model in models}

@@ -44,5 +44,5 @@ class UnknownModel(KairosError):
 def no_candidate_error(decision: Decision) -> KairosError:
     """Return the error for a decision that chose no model, with the reason each model was excluded."""
     reasons = "; ".join(f"{e.model}: {e.detail or e.reason}" for e in decision.excluded) or "the catalogue is empty"
-    blocked = any(exclusion.reason is Reason.BREAKER for exclusion in decision.excluded)
+    blocked = any(exclusion.reason in (Reason.BREAKER, Reason.UNUSABLE) for exclusion in decision.excluded)
     return NoModelAvailable(reasons=reasons) if blocked else NoSuitableModel(reasons=reasons)

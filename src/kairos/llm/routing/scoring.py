@@ -63,6 +63,8 @@ class Reason(StrEnum):
     NOT_LOCAL = "not_local"
     BUDGET = "budget"
     BREAKER = "breaker"
+    UNUSABLE = "unusable"
+    """This daemon cannot decrypt its key."""
     TRIED = "tried"
     NOT_NAMED = "not_named"
     CANARY = "canary"

@@ -186,8 +186,8 @@ class ModelSelector:
     def _eligible(self, request: Request, now: float) -> tuple[list[ScoreInputs], list[Exclusion]]:
         """Return the inputs of the candidates' scores, and the exclusions, in catalogue order. Models of other projects
         are in neither."""
-        entries, has_canaries = self._candidate_sets.of(request.project_id)
-        constrained = request.constrained or has_canaries
+        entries, has_constraints = self._candidate_sets.of(request.project_id)
+        constrained = request.constrained or has_constraints
         bound = None if request.session is None else self._sessions.get((request.project_id, request.session))
         project = self._experience.project(request.project_id)
         row = project.row(request.task_type, now, self.weights)

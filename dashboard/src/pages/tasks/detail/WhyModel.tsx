@@ -135,7 +135,7 @@ function Terms({ candidates, terms, lines }: TermsProps) {
   );
 }
 
-const REASONS = ["context", "capability", "not_local", "budget", "breaker", "tried", "not_named", "canary"];
+const REASONS = ["context", "capability", "not_local", "budget", "breaker", "unusable", "tried", "not_named", "canary"];
 
 function ExcludedList({ excluded }: { excluded: readonly ExclusionOut[] }) {
   const t = useT();

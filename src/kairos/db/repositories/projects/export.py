@@ -1,6 +1,6 @@
 """Reads all data of a project for its export, table by table, in the project's scope.
 
-Hashes of keys and links are credentials and are not exported.
+Hashes of keys and links, and encrypted keys of providers, are credentials and are not exported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kairos.tenancy import ProjectId
 
 PAGE = 100
 """Rows in memory at once: a prompt or an answer may have half a million characters."""
-EXCLUDED_COLUMNS = {"key_hash", "token_hash"}
+EXCLUDED_COLUMNS = {"key_hash", "token_hash", "sealed", "master_key"}
 LOCKS = (DatasetImportRow,)
 """Locks of running requests, which are not exported."""
 TABLES: tuple[Table, ...] = tuple(
