@@ -36,10 +36,12 @@ ENUMS = {
     "PluginOut.state": "PluginState",
     "ProgressOut.phase": "TrainingPhase",
     "Ready.status": "ReadyState",
+    "RotationOut.source": "KeySource",
+    "ServerProblemOut.kind": "ServerProblemKind",
 }
 NAMES_OF_ENUMS = {"action", "health", "kind", "phase", "result", "role", "severity", "source", "state", "status"}
-FREE_TEXT = {"SecretOut.kind", "ValueOut.kind"}
-"""Descriptions for people: the shape of a secret, and the type and range of a value."""
+FREE_TEXT = {"SecretOut.kind", "ValueOut.kind", "DatedPriceOut.source", "PriceBody.source"}
+"""Descriptions for people: the shape of a secret, the type and range of a value, and where a price was found."""
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2980,6 +2980,12 @@ export interface components {
              */
             last_used_at: string | null;
         };
+        /**
+         * KeySource
+         * @description Where the master keys come from.
+         * @enum {string}
+         */
+        KeySource: "environment" | "file" | "data_folder";
         /** KindList */
         KindList: {
             /** Items */
@@ -4344,8 +4350,7 @@ export interface components {
              * @description Id of the newest master key.
              */
             master_key: string;
-            /** Source */
-            source: string;
+            source: components["schemas"]["KeySource"];
             /**
              * Added
              * @description Whether Kairos made a new master key.
@@ -4609,13 +4614,15 @@ export interface components {
             /** Where */
             where: string;
         };
+        /**
+         * ServerProblemKind
+         * @description Why a provider cannot be used.
+         * @enum {string}
+         */
+        ServerProblemKind: "failed" | "no_credit" | "no_key" | "no_models" | "no_tls" | "not_a_listing" | "not_found" | "not_json" | "private_address" | "rate_limited" | "redirect" | "refused" | "server_error" | "timeout" | "too_large" | "unreachable" | "unreadable_key" | "untrusted_certificate" | "web_page" | "wrong_key";
         /** ServerProblemOut */
         ServerProblemOut: {
-            /**
-             * Kind
-             * @description Stable name of the problem, such as wrong_key, web_page or redirect.
-             */
-            kind: string;
+            kind: components["schemas"]["ServerProblemKind"];
             /** Cause */
             cause: string;
             /** Remedy */

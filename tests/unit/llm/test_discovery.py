@@ -18,7 +18,7 @@ from kairos.llm.calls.provider import ListedModel
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog import discovery, prices
 from kairos.llm.catalog.catalog import FREE, Price
-from kairos.llm.catalog.discovery import FoundModel, FoundServer, Provider, ServerKind, settings_of
+from kairos.llm.catalog.discovery import CloudProvider, FoundModel, FoundServer, ServerKind, settings_of
 
 KEY = "sk-secret-0123456789"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -58,7 +58,7 @@ class LocalServers:
         ports: dict[ServerKind, int] | None = None,
         environ: dict[str, str] | None = None,
         *,
-        providers: tuple[Provider, ...] = (),
+        providers: tuple[CloudProvider, ...] = (),
         cards: bool = False,
         timeout_s: float = 10,
     ) -> tuple[FoundServer, ...]:
@@ -109,8 +109,8 @@ def listing_failed(server: FoundServer) -> bool:
     return (server.problem or "").startswith("models could not be listed: ")
 
 
-def cloud(kind: ServerKind, port: int, *key_names: str) -> Provider:
-    return Provider(kind, f"http://127.0.0.1:{port}/v1", key_names)
+def cloud(kind: ServerKind, port: int, *key_names: str) -> CloudProvider:
+    return CloudProvider(kind, f"http://127.0.0.1:{port}/v1", key_names)
 
 
 async def test_server_on_each_usual_port_is_found_with_its_models(servers: LocalServers) -> None:
@@ -334,7 +334,7 @@ async def test_key_is_removed_from_error_messages() -> None:
     async def refuse(base_url: str, api_key: str | None, *, timeout_s: float) -> list[ListedModel]:
         raise EventMessage(key=api_key)
 
-    provider = Provider(ServerKind.MISTRAL, "http://127.0.0.1:9/v1", ("MISTRAL_API_KEY",))
+    provider = CloudProvider(ServerKind.MISTRAL, "http://127.0.0.1:9/v1", ("MISTRAL_API_KEY",))
     findings = await discovery.scan(refuse, {"MISTRAL_API_KEY": KEY}, ports={}, providers=(provider,))
     assert findings.servers[0].problem == "models could not be listed: The key *** is not taken"
 

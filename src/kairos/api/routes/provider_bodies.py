@@ -10,9 +10,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from kairos.api.access.auth import Body
+from kairos.encryption.master_keys import KeySource
 from kairos.llm.catalog.provider_kinds import KINDS, ProviderKind
 from kairos.llm.catalog.stored_models import catalog_name, stays_local
-from kairos.llm.catalog.upstream_models import DatedPrice, ServerProblem, UpstreamModel
+from kairos.llm.catalog.upstream_models import DatedPrice, ServerProblem, ServerProblemKind, UpstreamModel
 from kairos.orchestration.providers.provider_input import ModelDraft, PriceDraft, ProviderDraft
 from kairos.orchestration.providers.provider_store import StoredProvider
 from kairos.text import Position, Text
@@ -203,7 +204,7 @@ class UpstreamOut(BaseModel):
 
 
 class ServerProblemOut(BaseModel):
-    kind: str = Field(description="Stable name of the problem, such as wrong_key, web_page or redirect.")
+    kind: ServerProblemKind
     cause: str
     remedy: str
 
@@ -219,7 +220,7 @@ class TestOut(BaseModel):
 
 class RotationOut(BaseModel):
     master_key: str = Field(description="Id of the newest master key.")
-    source: str
+    source: KeySource
     added: bool = Field(description="Whether Kairos made a new master key.")
     rewrapped: int = Field(description="Secrets that were encrypted again.")
     unreadable: int = Field(description="Secrets that no master key of the responding daemon decrypts.")

@@ -26,7 +26,7 @@ NOISE_FACTOR = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeResult:
+class EffectProbe:
     """The result of probing an adapter."""
 
     problem: str | None

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kairos.fine_tuning.adapters.effect import ProbeAnswer, ProbeResult, has_effect
+from kairos.fine_tuning.adapters.effect import EffectProbe, ProbeAnswer, has_effect
 from kairos.fine_tuning.adapters.llama_server_calls import (
     NO_APPLY,
     LlamaServerCalls,
@@ -50,7 +50,7 @@ Loaded = tuple[LoadedAdapter, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Deployment:
+class _LlamaServerDeployment:
     """An adapter at one server, with the list of adapters that it has loaded."""
 
     base_url: str
@@ -64,7 +64,7 @@ class LlamaServerAdapters:
     def __init__(self, http: HttpClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._clock = clock
-        self._probes: dict[_Deployment, ProbeResult] = {}
+        self._probes: dict[_LlamaServerDeployment, EffectProbe] = {}
         self._reported: dict[str, str] = {}
         """What was logged last about each server."""
         self._serving = asyncio.Lock()
@@ -114,7 +114,9 @@ class LlamaServerAdapters:
         found = file_of(adapter, loaded)
         if found is None:
             return Serving(adapter, None, _not_loaded(calls, adapter))
-        deployment = _Deployment(calls.base_url, adapter.sha256, tuple((one.number, one.path) for one in loaded))
+        deployment = _LlamaServerDeployment(
+            calls.base_url, adapter.sha256, tuple((one.number, one.path) for one in loaded)
+        )
         probe = self._probes.get(deployment)
         if probe is None or (probe.problem and probe.again_at <= self._clock()):
             try:
@@ -125,7 +127,7 @@ class LlamaServerAdapters:
 
     async def _probe(
         self, calls: LlamaServerCalls, adapter: ServedAdapter, loaded: Loaded, found: LoadedAdapter
-    ) -> ProbeResult:
+    ) -> EffectProbe:
         base, changed = plain_base(adapter.base), adapted(adapter.base, loaded, found)
 
         async def ask_base(prompt: str) -> ProbeAnswer:
@@ -135,12 +137,12 @@ class LlamaServerAdapters:
             return await calls.probe.answer(base.upstream, prompt, changed.body)
 
         if await has_effect(ask_base, ask_adapted, adapter.prompts):
-            return ProbeResult(None)
+            return EffectProbe(None)
         problem = (
             f"{found.path}, loaded by llama.cpp at {calls.address}, changes nothing: the answers to the prompts it was "
             "trained on are those of the base. Check that this is the trained file, or train it longer. Kairos retries."
         )
-        return ProbeResult(problem, self._clock() + RETRY_S)
+        return EffectProbe(problem, self._clock() + RETRY_S)
 
     def _report(self, calls: LlamaServerCalls, adapters: Sequence[ServedAdapter], loaded: Loaded) -> None:
         """Log, once, what the operator of the server has to do. The problems shown to a project name its own adapters

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kairos.errors import KairosError
-from kairos.fine_tuning.adapters.effect import NO_PROMPT, ProbeResult
+from kairos.fine_tuning.adapters.effect import NO_PROMPT, EffectProbe
 from kairos.fine_tuning.adapters.ollama_calls import OllamaCalls, address_of, full_name
 from kairos.fine_tuning.adapters.ollama_names import adapter_name, alias_name, runner_of
 from kairos.fine_tuning.adapters.serving import (
@@ -69,7 +69,7 @@ class OllamaAdapters:
     def __init__(self, http: HttpClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._clock = clock
-        self._probes: dict[_Deployment, ProbeResult] = {}
+        self._probes: dict[_Deployment, EffectProbe] = {}
         self._manifests: dict[_Deployment, str] = {}
         """Manifests known to contain the adapter's file."""
         self._serving = asyncio.Lock()
@@ -142,7 +142,7 @@ class OllamaAdapters:
 
     async def _probed(
         self, calls: OllamaCalls, adapter: ServedAdapter, deployment: _Deployment, names: dict[str, str]
-    ) -> ProbeResult:
+    ) -> EffectProbe:
         """Return the adapter's valid or new probe result. After a successful probe, the model exists."""
         probe = self._probes.get(deployment)
         if probe and probe.problem and probe.again_at > self._clock():
@@ -155,7 +155,7 @@ class OllamaAdapters:
             if error.http_status != BAD_REQUEST:
                 raise
             # Wait before a retry, which would upload the whole file again.
-            probe = ProbeResult(_not_taken(calls, adapter, error), self._clock() + LOADS_AGAIN_S)
+            probe = EffectProbe(_not_taken(calls, adapter, error), self._clock() + LOADS_AGAIN_S)
         self._probes[deployment] = probe
         return probe
 
@@ -180,7 +180,7 @@ class OllamaAdapters:
             await calls.upload(adapter.sha256, adapter.file)
         await calls.create(deployment.name, base, adapter.sha256)
 
-    async def _probe(self, calls: OllamaCalls, adapter: ServedAdapter) -> ProbeResult:
+    async def _probe(self, calls: OllamaCalls, adapter: ServedAdapter) -> EffectProbe:
         """Probe whether the adapter answers differently from its base. The base answers all first, to save loads."""
         prompts = adapter.prompts[:PROMPTS_TRIED] or (NO_PROMPT,)
         base, name = adapter.base.upstream, adapter_name(adapter)
@@ -188,16 +188,16 @@ class OllamaAdapters:
         try:
             for prompt, before in zip(prompts, plain, strict=True):
                 if await calls.chat(name, prompt) != before or not adapter.prompts:
-                    return ProbeResult(None)
+                    return EffectProbe(None)
         except HttpStatus as error:
             if REFUSES_ADAPTERS in error.reason:
-                return ProbeResult(
+                return EffectProbe(
                     f"Ollama does not support adapters for the family of {base} ({error.reason}). llama and qwen2 "
                     "work: choose such a base, and train the adapter on it."
                 )
             if error.http_status < 500:
                 raise
-            return ProbeResult(
+            return EffectProbe(
                 f"Ollama at {_shown(calls)} cannot load {name} ({error.http_status}: {error.reason}). Its shape "
                 f"does not match {base}: train it on the weights that Ollama serves. Kairos retries in some minutes.",
                 self._clock() + LOADS_AGAIN_S,
@@ -206,8 +206,8 @@ class OllamaAdapters:
             problem = (
                 f"{name} at Ollama {_shown(calls)} does not answer: {clause(error)}. Kairos retries in some minutes."
             )
-            return ProbeResult(problem, self._clock() + LOADS_AGAIN_S)
-        return ProbeResult(
+            return EffectProbe(problem, self._clock() + LOADS_AGAIN_S)
+        return EffectProbe(
             f"{name} changes nothing: it answers {len(prompts)} of the prompts it was trained on as {base} does. "
             "Train it longer, or on more corrections."
         )

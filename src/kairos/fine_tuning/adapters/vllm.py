@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kairos.fine_tuning.adapters.effect import ProbeAnswer, ProbeResult, has_effect
+from kairos.fine_tuning.adapters.effect import EffectProbe, ProbeAnswer, has_effect
 from kairos.fine_tuning.adapters.serving import (
     AWAY,
     AdapterNotRemoved,
@@ -28,7 +28,7 @@ from kairos.fine_tuning.adapters.serving import (
     serve_by_server,
     served_name,
 )
-from kairos.fine_tuning.adapters.vllm_calls import ListedModel, VllmCalls, away, refusal
+from kairos.fine_tuning.adapters.vllm_calls import VllmCalls, VllmModel, away, refusal
 from kairos.http import HttpClient, HttpError, HttpStatus
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
@@ -36,11 +36,11 @@ from kairos.tenancy import ProjectId
 RETRY_S = 60.0
 """Pause before a refused adapter is loaded again. A server that was unavailable meanwhile is tried at once."""
 
-Listed = dict[str, ListedModel]
+Listed = dict[str, VllmModel]
 
 
 @dataclass(frozen=True, slots=True)
-class _Deployment:
+class _VllmDeployment:
     """An adapter at one server."""
 
     base_url: str
@@ -55,7 +55,7 @@ class VllmAdapters:
     def __init__(self, http: HttpClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._clock = clock
-        self._probes: dict[_Deployment, ProbeResult] = {}
+        self._probes: dict[_VllmDeployment, EffectProbe] = {}
         self._serving = asyncio.Lock()
 
     async def serve(self, adapters: Sequence[ServedAdapter]) -> list[Serving]:
@@ -112,7 +112,7 @@ class VllmAdapters:
         model = _model(adapter, listed[adapter.base.upstream])
         return Serving(adapter, model, reloaded=not loaded and before is not None)
 
-    async def _load(self, calls: VllmCalls, adapter: ServedAdapter, listed: Listed, *, loaded: bool) -> ProbeResult:
+    async def _load(self, calls: VllmCalls, adapter: ServedAdapter, listed: Listed, *, loaded: bool) -> EffectProbe:
         """Load the adapter, unless it is loaded, and probe it. One that fails the probe is unloaded, so that nobody
         mistakes it for the trained model. Raises the errors of an unavailable server."""
         name = _name(adapter)
@@ -129,10 +129,10 @@ class VllmAdapters:
         except HttpError as error:
             problem = f"vLLM at {calls.address} does not answer as expected: {clause(error)}. Kairos retries."
         if problem is None:
-            return ProbeResult(None)
+            return EffectProbe(None)
         with suppress(HttpError):
             await calls.unload(name)
-        return ProbeResult(problem, self._clock() + RETRY_S)
+        return EffectProbe(problem, self._clock() + RETRY_S)
 
     def _forget_refusals(self, calls: VllmCalls) -> None:
         """Forget the refusals of a server that may come back with other options."""
@@ -183,7 +183,7 @@ def _name_problem(calls: VllmCalls, adapter: ServedAdapter, listed: Listed) -> s
     )
 
 
-def _is_loaded(adapter: ServedAdapter, found: ListedModel | None) -> bool:
+def _is_loaded(adapter: ServedAdapter, found: VllmModel | None) -> bool:
     return found is not None and found.root in (None, adapter.server_folder)
 
 
@@ -192,11 +192,11 @@ def _name(adapter: ServedAdapter) -> str:
     return served_name(adapter.base.name, adapter.project_id, adapter.version)
 
 
-def _deployment(calls: VllmCalls, adapter: ServedAdapter) -> _Deployment:
-    return _Deployment(calls.base_url, _name(adapter), adapter.sha256, adapter.server_folder)
+def _deployment(calls: VllmCalls, adapter: ServedAdapter) -> _VllmDeployment:
+    return _VllmDeployment(calls.base_url, _name(adapter), adapter.sha256, adapter.server_folder)
 
 
-def _model(adapter: ServedAdapter, base: ListedModel) -> Model:
+def _model(adapter: ServedAdapter, base: VllmModel) -> Model:
     model = replace(
         adapter.base,
         name=_name(adapter),

@@ -34,7 +34,7 @@ _FULL = re.compile(r"lora slots|max_loras|max_cpu_loras|items are pinned", re.IG
 
 
 @dataclass(frozen=True, slots=True)
-class ListedModel:
+class VllmModel:
     """A model in the list of a vLLM server."""
 
     root: str | None
@@ -62,7 +62,7 @@ class VllmCalls:
     def probe(self) -> ChatProbe:
         return ChatProbe(self.http, self.base_url, self.token)
 
-    async def models(self) -> dict[str, ListedModel]:
+    async def models(self) -> dict[str, VllmModel]:
         """Return the listed models by name: bases and loaded adapters."""
         url = joined(self.base_url, "models")
         answer = await self.http.get_json(url, token=self.token, limits=LIST)
@@ -123,9 +123,9 @@ def away(error: Exception, address: str) -> str:
     return f"vLLM at {address} is unavailable ({clause(error)}). Kairos retries."
 
 
-def _listed(listed: Mapping[str, Any]) -> ListedModel:
+def _listed(listed: Mapping[str, Any]) -> VllmModel:
     root, parent, context = (listed.get(name) for name in ("root", "parent", "max_model_len"))
-    return ListedModel(
+    return VllmModel(
         root if isinstance(root, str) else None,
         parent if isinstance(parent, str) and parent else None,
         context if isinstance(context, int) and context > 0 else None,

@@ -60,7 +60,8 @@ class Server:
                 reason=str(values["reason"]),
                 retry_after_s=error.retry_after_s,
             ) from None
-        raise type(error)(**values) from None
+        # A failed connection keeps its cause, from which the probes recognise it; others may repeat the key.
+        raise type(error)(**values) from (error.__cause__ if isinstance(error.__cause__, OSError) else None)
 
     def _hidden(self, value: object) -> object:
         return value.replace(self.api_key, "***") if isinstance(value, str) and self.api_key else value

@@ -41,7 +41,7 @@ class ServerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class CloudProvider:
     """A cloud provider with an OpenAI-compatible API."""
 
     kind: ServerKind
@@ -64,16 +64,16 @@ OWNERS = {
 }
 """Server kinds by the `owned_by` of their models (Ollama sends the publisher, mostly `library`)."""
 PROVIDERS = (
-    Provider(ServerKind.OPENAI, "https://api.openai.com/v1", ("OPENAI_API_KEY",)),
-    Provider(ServerKind.ANTHROPIC, "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
-    Provider(
+    CloudProvider(ServerKind.OPENAI, "https://api.openai.com/v1", ("OPENAI_API_KEY",)),
+    CloudProvider(ServerKind.ANTHROPIC, "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+    CloudProvider(
         ServerKind.GOOGLE,
         "https://generativelanguage.googleapis.com/v1beta/openai",
         # GOOGLE_API_KEY may also be a key for Maps, so GEMINI_API_KEY comes first.
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     ),
-    Provider(ServerKind.MISTRAL, "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",)),
-    Provider(ServerKind.OPENROUTER, "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
+    CloudProvider(ServerKind.MISTRAL, "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",)),
+    CloudProvider(ServerKind.OPENROUTER, "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
 )
 
 
@@ -134,7 +134,7 @@ async def scan(
     get_json: GetJson | None = None,
     host: str = "127.0.0.1",
     ports: Mapping[ServerKind, int] = USUAL_PORTS,
-    providers: Sequence[Provider] = PROVIDERS,
+    providers: Sequence[CloudProvider] = PROVIDERS,
     timeout_s: float = 1.5,
     remote_timeout_s: float = 5.0,
 ) -> ScanResult:
@@ -220,7 +220,7 @@ async def _local(
 
 
 async def _remote(
-    list_models: ListModels, provider: Provider, environ: Mapping[str, str], timeout_s: float
+    list_models: ListModels, provider: CloudProvider, environ: Mapping[str, str], timeout_s: float
 ) -> FoundServer | None:
     """Query a provider with its key; None if the environment has none. If the query fails, the price file's models are
     used."""

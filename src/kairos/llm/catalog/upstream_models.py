@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,14 +74,38 @@ class UpstreamModel:
     price: DatedPrice | None = None
 
 
+class ServerProblemKind(StrEnum):
+    """Why a provider cannot be used."""
+
+    FAILED = "failed"
+    NO_CREDIT = "no_credit"
+    NO_KEY = "no_key"
+    NO_MODELS = "no_models"
+    NO_TLS = "no_tls"
+    NOT_A_LISTING = "not_a_listing"
+    NOT_FOUND = "not_found"
+    NOT_JSON = "not_json"
+    PRIVATE_ADDRESS = "private_address"
+    RATE_LIMITED = "rate_limited"
+    REDIRECT = "redirect"
+    REFUSED = "refused"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    UNREACHABLE = "unreachable"
+    UNREADABLE_KEY = "unreadable_key"
+    UNTRUSTED_CERTIFICATE = "untrusted_certificate"
+    WEB_PAGE = "web_page"
+    WRONG_KEY = "wrong_key"
+
+
 class ServerProblem(KairosError):
     """The provider cannot be used: {cause}. {remedy}."""
 
     status, code, exit_code = 422, "provider_unusable", 3
 
-    def __init__(self, kind: str, cause: str, remedy: str) -> None:
+    def __init__(self, kind: ServerProblemKind, cause: str, remedy: str) -> None:
         self.kind = kind
-        """Stable name of the problem, such as `wrong_key`."""
         self.cause = cause
         self.remedy = remedy
         super().__init__(cause=cause, remedy=remedy)
@@ -101,12 +126,12 @@ async def list_upstream(http: HttpClient, place: Place) -> list[UpstreamModel]:
     models = _models(place.kind, value)
     if models is None:
         raise ServerProblem(
-            "not_a_listing",
+            ServerProblemKind.NOT_A_LISTING,
             f"{plain_address(url)} answered with JSON that is not a list of models",
             "Give the address of the OpenAI-compatible API, which usually ends with /v1",
         )
     if not models:
-        raise ServerProblem("no_models", f"{plain_address(url)} lists no models", _load_one(place.kind))
+        raise ServerProblem(ServerProblemKind.NO_MODELS, f"{plain_address(url)} lists no models", _load_one(place.kind))
     return sorted(models, key=lambda model: (model.price is None, model.name))
 
 
@@ -124,26 +149,28 @@ def problem_of(error: HttpError, place: Place) -> ServerProblem:
             return _of_status(error, place)
         case HttpGarbled() if "<" in str(error.values["excerpt"])[:200]:
             return ServerProblem(
-                "web_page",
+                ServerProblemKind.WEB_PAGE,
                 f"{error.values['address']} answered with a web page",
                 "Give the address of the API instead of the web site; it usually ends with /v1",
             )
         case HttpGarbled():
-            return ServerProblem("not_json", text, "Check that the address belongs to an OpenAI-compatible server")
+            return ServerProblem(
+                ServerProblemKind.NOT_JSON, text, "Check that the address belongs to an OpenAI-compatible server"
+            )
         case HttpForbidden():
             return ServerProblem(
-                "private_address",
+                ServerProblemKind.PRIVATE_ADDRESS,
                 f"{error.values['address']} is not on the public internet",
                 f"Use a public address, or ask an operator to list it in `{error.values['key']}`",
             )
         case HttpTimeout():
-            return ServerProblem("timeout", text, "Check that the server is running and not overloaded")
+            return ServerProblem(ServerProblemKind.TIMEOUT, text, "Check that the server is running and not overloaded")
         case HttpTooLarge():
-            return ServerProblem("too_large", text, "Check that the address belongs to a model server")
+            return ServerProblem(ServerProblemKind.TOO_LARGE, text, "Check that the address belongs to a model server")
         case HttpUnreachable():
             return _unreachable(str(error.values["reason"]), str(error.values["address"]), place)
         case _:
-            return ServerProblem("failed", text, "Check the address and the server's log")
+            return ServerProblem(ServerProblemKind.FAILED, text, "Check the address and the server's log")
 
 
 def _of_status(error: HttpStatus, place: Place) -> ServerProblem:
@@ -151,36 +178,46 @@ def _of_status(error: HttpStatus, place: Place) -> ServerProblem:
     cause = f"{address} answered {status}: {error.reason}"
     if status in (401, 403):
         if place.secret.key is None:
-            return ServerProblem("no_key", f"the server wants a key ({cause})", "Give a key")
+            return ServerProblem(ServerProblemKind.NO_KEY, f"the server wants a key ({cause})", "Give a key")
         return ServerProblem(
-            "wrong_key", f"the server refused the key ({cause})", "Copy the key again, and check that it is still valid"
+            ServerProblemKind.WRONG_KEY,
+            f"the server refused the key ({cause})",
+            "Copy the key again, and check that it is still valid",
         )
     if 300 <= status < 400:
-        return ServerProblem("redirect", cause, "Give the address that it redirects to, if you trust it")
+        return ServerProblem(
+            ServerProblemKind.REDIRECT, cause, "Give the address that it redirects to, if you trust it"
+        )
     if status in (404, 405):
         return ServerProblem(
-            "not_found", cause, "Check the path of the address: OpenAI-compatible APIs usually end with /v1"
+            ServerProblemKind.NOT_FOUND,
+            cause,
+            "Check the path of the address: OpenAI-compatible APIs usually end with /v1",
         )
     if status == 429:
-        return ServerProblem("rate_limited", cause, "Wait, or check the limits and the credit of your account")
+        return ServerProblem(
+            ServerProblemKind.RATE_LIMITED, cause, "Wait, or check the limits and the credit of your account"
+        )
     if status == 402:
-        return ServerProblem("no_credit", cause, "Add credit to your account")
+        return ServerProblem(ServerProblemKind.NO_CREDIT, cause, "Add credit to your account")
     if status >= 500:
-        return ServerProblem("server_error", cause, "Try again later, and check the server's log")
-    return ServerProblem("refused", cause, "Check the address and the key")
+        return ServerProblem(ServerProblemKind.SERVER_ERROR, cause, "Try again later, and check the server's log")
+    return ServerProblem(ServerProblemKind.REFUSED, cause, "Check the address and the key")
 
 
 def _unreachable(reason: str, address: str, place: Place) -> ServerProblem:
     cause = f"{address} cannot be reached: {reason}"
     if "certificate" in reason:
         return ServerProblem(
-            "untrusted_certificate", cause, "If it has its own authority, give its certificate in PEM (`ca`)"
+            ServerProblemKind.UNTRUSTED_CERTIFICATE,
+            cause,
+            "If it has its own authority, give its certificate in PEM (`ca`)",
         )
     if "TLS failed" in reason:
-        return ServerProblem("no_tls", cause, "Begin the address with http:// if the server has no TLS")
+        return ServerProblem(ServerProblemKind.NO_TLS, cause, "Begin the address with http:// if the server has no TLS")
     if KINDS[place.kind].local:
-        return ServerProblem("unreachable", cause, _local_remedy(place.kind))
-    return ServerProblem("unreachable", cause, "Check the address, your network and its proxy")
+        return ServerProblem(ServerProblemKind.UNREACHABLE, cause, _local_remedy(place.kind))
+    return ServerProblem(ServerProblemKind.UNREACHABLE, cause, "Check the address, your network and its proxy")
 
 
 def _local_remedy(kind: ProviderKind) -> str:

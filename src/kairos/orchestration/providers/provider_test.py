@@ -10,7 +10,7 @@ from kairos.encryption.envelope import SecretUnreadable
 from kairos.http import HttpClient
 from kairos.llm.catalog.provider_kinds import ProviderKind
 from kairos.llm.catalog.provider_secrets import ProviderSecret
-from kairos.llm.catalog.upstream_models import Place, ServerProblem, UpstreamModel, list_upstream
+from kairos.llm.catalog.upstream_models import Place, ServerProblem, ServerProblemKind, UpstreamModel, list_upstream
 from kairos.orchestration.providers.provider_input import (
     ProviderDraft,
     clean_address,
@@ -57,7 +57,9 @@ class ProviderTest:
             secret = self._store.secret_of(owner, row)
         except SecretUnreadable as error:
             raise ServerProblem(
-                "unreadable_key", str(error.values["reason"]), "Restore the master key, or enter the key again"
+                ServerProblemKind.UNREADABLE_KEY,
+                str(error.values["reason"]),
+                "Restore the master key, or enter the key again",
             ) from None
         return found, await self._listed(owner, Place(ProviderKind(row.kind), row.address, secret, row.ca))
 
@@ -69,5 +71,5 @@ class ProviderTest:
                 return await list_upstream(self._http.projects if own else self._http.shared, place)
         except TimeoutError:
             raise ServerProblem(
-                "timeout", f"the test took more than {LIMIT_S:g} s", "Check that the server is running"
+                ServerProblemKind.TIMEOUT, f"the test took more than {LIMIT_S:g} s", "Check that the server is running"
             ) from None
