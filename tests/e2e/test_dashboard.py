@@ -194,13 +194,27 @@ async def test_form_offers_every_registered_check(browser: Browser, company: Dem
             await expect(dialog.get_by_label(label)).to_be_visible()
         await dialog.get_by_label("JSON Schema").fill("{")
         await dialog.get_by_role("button", name="Submit").click()
-        await expect(dialog.get_by_text("This value is not valid.")).to_be_visible()
+        await expect(dialog.get_by_text("This is not a valid JSON object.")).to_be_visible()
         await dialog.get_by_label("JSON Schema").fill("")
         await dialog.get_by_label("Required texts").fill("def median\n\nreturn")
         await dialog.get_by_role("button", name="Submit").click()
         await expect(dialog).to_be_hidden()
         await ada.page.get_by_role("link", name="Write by form").click()
         await expect(ada.page.locator("dl.checks")).to_contain_text('"def median",')
+
+
+async def test_form_shows_that_the_checks_cannot_be_loaded(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.page.route("**/api/checks", lambda route: route.abort())
+        await ada.open("/tasks")
+        await ada.page.get_by_role("button", name="New task").click()
+        dialog = ada.page.get_by_role("dialog")
+        await dialog.get_by_text("Checks", exact=True).click()
+        await expect(dialog.get_by_role("alert")).to_be_visible()
+        await ada.page.unroute("**/api/checks")
+        await dialog.get_by_role("button", name="Retry").click()
+        await expect(dialog.get_by_label("Required texts")).to_be_visible()
 
 
 async def test_samples_are_labelled_by_keyboard(browser: Browser, company: Demo):

@@ -79,6 +79,7 @@ def test_signal_ends_a_start_that_waits_for_postgresql(tmp_path: Path, silent: s
     with connection:
         assert start.end(number) < ABANDON_LIMIT_S, "the wait was cancelled, not abandoned"
     assert "stopped before it was ready" in start.log
+    assert "the start failed" not in start.log, "the wait was cancelled before the connection timed out"
 
 
 async def test_signal_ends_a_start_whose_initdb_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -181,14 +181,14 @@ async def test_hanging_redis_costs_at_most_the_lookup_budget(
     own_valkey: ValkeyServer, unreliable: Redis, project: ProjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(response_store, "PAUSE_S", 3600)
-    async with opened(unreliable, "test", CacheSettings(lookup_budget_s=0.1)) as cache:
+    async with opened(unreliable, "test", CacheSettings(lookup_budget_s=0.5)) as cache:
         own_valkey.signal(signal.SIGSTOP)
         began = time.monotonic()
         found = await asyncio.gather(*(cache.lookup(key(project, str(i))) for i in range(100)))
         took = time.monotonic() - began
         own_valkey.signal(signal.SIGCONT)
         assert all(isinstance(miss, Miss) and miss.degraded for miss in found)
-        assert took < 2, "all lookups together waited for one budget"
+        assert took < 15, "all lookups together waited for one budget, not each for its own: these are 50 s"
 
 
 async def test_waiters_are_served_if_redis_dies_during_the_call(

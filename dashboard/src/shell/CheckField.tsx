@@ -6,8 +6,9 @@ import { choicesOf, kindOf, type Check } from "./checks";
 export function CheckField({ check, invalid }: { check: Check; invalid: boolean }) {
   const t = useT();
   const language = useLanguage();
+  const error = t(kindOf(check) === "number" ? "submit.number_invalid" : "submit.object_invalid");
   return (
-    <Field label={check.label[language]} hint={check.hint?.[language]} error={invalid && t("submit.check_invalid")}>
+    <Field label={check.label[language]} hint={check.hint?.[language]} error={invalid && error}>
       <Control check={check} />
     </Field>
   );

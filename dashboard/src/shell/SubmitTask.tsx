@@ -9,6 +9,7 @@ import { Button } from "../components/Button";
 import { Dialog, DialogActions } from "../components/Dialog";
 import { ErrorState } from "../components/ErrorState";
 import { Field, Input, Select, Textarea } from "../components/Field";
+import { Loaded } from "../components/Loaded";
 import { showToast } from "../components/Toast";
 import { translate, useT } from "../i18n/i18n";
 import { newId } from "../lib/ids";
@@ -47,7 +48,7 @@ export function SubmitTask({ onClose }: { onClose: () => void }) {
   const navigate = useNavigate();
   const agents = useQuery(agentsQuery()).data?.items.map((agent) => agent.name) ?? [];
   const models = useQuery(modelsQuery()).data ?? [];
-  const checks = useQuery(checksQuery()).data ?? [];
+  const checks = useQuery(checksQuery());
   const prompt = useRef<HTMLTextAreaElement>(null);
   // All tries of this dialog share one key, so that a submission whose response was lost is not repeated.
   const [key] = useState(newId);
@@ -58,7 +59,7 @@ export function SubmitTask({ onClose }: { onClose: () => void }) {
   async function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const requested = checksOf(form, checks);
+    const requested = checksOf(form, checks.data ?? []);
     const wrong = requested.filter(([, value]) => value === undefined).map(([name]) => name);
     setInvalid(wrong);
     if (wrong.length > 0) return;
@@ -130,9 +131,9 @@ export function SubmitTask({ onClose }: { onClose: () => void }) {
         <details>
           <summary>{t("submit.checks")}</summary>
           <div className="stack fold">
-            {checks.map((check) => (
-              <CheckField key={check.name} check={check} invalid={invalid.includes(check.name)} />
-            ))}
+            <Loaded query={checks}>
+              {(items) => items.map((check) => <CheckField key={check.name} check={check} invalid={invalid.includes(check.name)} />)}
+            </Loaded>
           </div>
         </details>
         {problem && <ErrorState problem={problem} compact />}

@@ -47,7 +47,7 @@ class Checks(BaseModel):
 
 
 class TaskSpec(CallOptions):
-    """What a submitter requests for a task besides the prompt: the options of the model call, and the checks."""
+    """The request for a task besides the prompt: the options of the model call, and the checks."""
 
     cache_control: str | None = None
     """The submitter's `Cache-Control` header."""

@@ -111,7 +111,7 @@ class SharedStatistics:
         try:
             yield store
         except BaseException:
-            if urgent:  # what was loaded may have been rolled back
+            if urgent:  # the loaded values may have been rolled back
                 self._versions.pop(project_id, None)
             raise
         await self.record_all(project_id, [each for each in measured if not each.urgent])

@@ -71,7 +71,7 @@ class ResultNotStored(KairosError):
 
 @dataclass(slots=True)
 class _Attempt:
-    """A running attempt: its drafts so far, and what is stored with its outcome."""
+    """A running attempt: its drafts so far, and the records that are stored with its outcome."""
 
     claim: Claim
     run: RunningClaim

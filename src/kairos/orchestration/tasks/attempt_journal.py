@@ -1,6 +1,6 @@
 """Collects the events and records of an attempt, and stores them together with its result in one transaction.
 
-If the attempt takes longer than `FLUSH_S`, what was collected so far is stored earlier, so that people see its progress
+If the attempt takes longer than `FLUSH_S`, the collected entries are stored earlier, so that people see its progress
 and a crash of the daemon loses little.
 """
 
@@ -45,7 +45,7 @@ class _JournalEntry:
 
 
 class AttemptJournal:
-    """What an attempt has to store. Entries are stored once and in order.
+    """The events and records of one attempt. Entries are stored once and in order.
 
     A transaction whose COMMIT got no response may have been committed. PostgreSQL is asked before its entries are
     stored again (`pg_xact_status`).
@@ -68,7 +68,7 @@ class AttemptJournal:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Store what is left after an attempt without a result: the records of its calls."""
+        """Store the remaining entries of an attempt without a result: the records of its calls."""
         if self._flushing:
             await end(self._flushing)
         try:
