@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kairos.cli.client import Client
 from kairos.embedded import Addresses
 from kairos.encryption.envelope import MasterKey
 from kairos.encryption.master_keys import shown
@@ -20,7 +21,9 @@ from tests.kit.daemon_process import DaemonProcess, command, on_engines
 from tests.kit.keyed_server import KeyedServer
 from tests.kit.model_server import ModelServer, ScriptedModel
 
-TASKS = 150
+TASKS, MOST_TASKS = 500, 3000
+CALLS = 20
+"""Calls with each key before the next change."""
 LIVE_S = 2.0
 FIRST_KEY, SECOND_KEY = "sk-live-first-5b0de1", "sk-live-second-a94c77"
 
@@ -34,6 +37,12 @@ async def kairos(daemon: DaemonProcess, *arguments: str) -> Any:
     done = await asyncio.to_thread(command, daemon.folder, *arguments, KAIROS_CONFIG=str(daemon.config))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+async def submit_until(done: asyncio.Event, client: Client, ids: list[str]) -> None:
+    """Submit tasks one after the other, so that some always run, until `done` is set and there are `TASKS`."""
+    while len(ids) < TASKS or (not done.is_set() and len(ids) < MOST_TASKS):
+        ids.append(await submit(client))
 
 
 async def known_by(daemons: list[DaemonProcess], name: str, within_s: float) -> None:
@@ -54,7 +63,9 @@ async def test_provider_is_live_on_three_daemons_and_no_task_fails(addresses: Ad
             max_concurrent_tasks=4,
             queue={"lease_s": 10, "sweep_s": 0.5, "retry_base_s": 0.1, "max_attempts": 10},
             providers={"master_key_file": str(keys)},
-            models=[{"name": "base", "base_url": models.base_url, "local": True}],
+            # The router prefers the free model to the expensive one as soon as there are both.
+            router={"lambda_cost": 2},
+            models=[{"name": "base", "base_url": models.base_url, "price": {"input": 50, "output": 100}}],
         )
         daemons = [DaemonProcess(tmp_path / name, settings) for name in "abc"]
         first = daemons[0]
@@ -64,30 +75,36 @@ async def test_provider_is_live_on_three_daemons_and_no_task_fails(addresses: Ad
             project = await first.ask("POST", "/api/projects", {"name": f"Providers {tmp_path.name}"})
             client = await asyncio.to_thread(first.client)
             await asyncio.to_thread(client.switch, project["id"])
-            ids = [await submit(client) for _ in range(TASKS)]
+            ids: list[str] = []
+            removed = asyncio.Event()
+            submitting = asyncio.create_task(submit_until(removed, client, ids))
+            await eventually(lambda: ids, 20, "the first tasks are submitted")
 
             # Over the command line, whose start takes longer than the two seconds, with the key in a file.
             (first.folder / "key").write_text(FIRST_KEY)
             server = ("--kind", "openai-compatible", "--address", cloud.base_url, "--key-file", "key")
             made = json.loads(await kairos(first, "provider", "add", "Cloud", *server, "--json"))
-            body = {"models": [{"upstream": "large", "name": "large"}]}
+            body = {"models": [{"upstream": "large", "name": "large", "price": {"input": 0, "output": 0}}]}
             await first.ask("POST", f"/api/providers/{made['id']}/models", body)
             await known_by(daemons, "large", LIVE_S)
-            await eventually(lambda: FIRST_KEY in cloud.chat_keys(), 30, "the router tries the new model")
+            await eventually(lambda: cloud.chat_keys().count(FIRST_KEY) >= CALLS, 30, "the new model is used")
 
             cloud.accepted = {SECOND_KEY}  # as if the old key were revoked before Kairos got the new one
             (first.folder / "key").write_text(SECOND_KEY)
             await kairos(first, "provider", "set-key", "Cloud", "--key-file", "key")
             rotated = time.monotonic()
-            await eventually(lambda: SECOND_KEY in cloud.chat_keys(), 30, "the new key is used")
+            await eventually(lambda: cloud.chat_keys().count(SECOND_KEY) >= CALLS, 30, "the new key is used")
 
             await kairos(first, "provider", "remove", "Cloud")
-            removed = time.monotonic()
+            removed_at = time.monotonic()
+            await asyncio.sleep(LIVE_S)  # the time in which calls with the removed key may still begin
+            removed.set()
+            await submitting
 
-            states = await eventually(lambda: all_final(client, ids), 150, "every task has ended")
-            assert Counter(states.values()) == {"succeeded": TASKS}
+            states = await eventually(lambda: all_final(client, ids), 120, "every task has ended")
+            assert Counter(states.values()) == {"succeeded": len(ids)}
             old = [r.at - rotated for r in cloud.requests if r.key == FIRST_KEY and r.at > rotated + LIVE_S]
-            late = [r.at - removed for r in cloud.requests if r.at > removed + LIVE_S]
+            late = [r.at - removed_at for r in cloud.requests if r.at > removed_at + LIVE_S]
             assert (old, late) == ([], [])
             assert not any("large" in found for found in await asyncio.gather(*map(models_of, daemons)))
             assert not any(key in daemon.log for key in (FIRST_KEY, SECOND_KEY) for daemon in daemons)

@@ -25,6 +25,8 @@ FILES_WITHOUT_PROJECT_SCOPE = {
     "orchestration/queue/heartbeat.py": "daemons do not belong to a project",
     "orchestration/configuration/configuration.py": "the system's configuration does not belong to a project",
     "orchestration/configuration/config_changes.py": "so does the number of its newest version",
+    "orchestration/providers/master_key_rotation.py": "the number of living daemons, which belong to no project",
+    "llm/catalog/stored_models.py": "the shared providers, which every daemon calls and no project owns",
     "api/routes/daemons.py": "daemons and the versions that they run do not belong to a project",
 }
 
