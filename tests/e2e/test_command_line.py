@@ -22,6 +22,7 @@ from kairos.cli.app import app
 from scripts import documents
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, command, parsed
+from tests.kit.keyed_server import KeyedServer
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,8 @@ def test_commands_print_json(daemon: DaemonProcess):
 
 
 ACTING = ("start", "migrate", "login", "logout", "fine-tune", "task submit", "model fetch", "plugin reload")
-"""The commands without required arguments that change something."""
+ACTING += ("provider rotate-master-key", "provider test")
+"""The commands without required arguments that change something, or need an argument nevertheless."""
 
 
 def showing_commands(group: Any, *path: str) -> Iterator[str]:
@@ -133,12 +135,24 @@ OF_ONE = (
 
 @pytest.mark.parametrize("line", [*SHOWING, *OF_ONE])
 async def test_commands_that_show_something_print_text_and_json(daemon: DaemonProcess, task_id: str, line: str):
-    arguments = line.replace("TASK", task_id).split()
-    environment = {"KAIROS_CONFIG": str(daemon.config), "XDG_CONFIG_HOME": str(daemon.folder / "config")}
     for options in ([], ["--json"]):
-        shown = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, *options], env=environment)
-        assert shown.exit_code == 0, f"{shown.output}{shown.exception!r}"
-        assert shown.output.strip()
+        assert (await shown(daemon, [*line.replace("TASK", task_id).split(), *options])).strip()
+
+
+async def test_models_of_a_server_are_listed_before_it_is_stored(daemon: DaemonProcess):
+    async with KeyedServer() as server:
+        server_of = ["--kind", "openai-compatible", "--address", server.base_url, "--no-key"]
+        assert "large" in await shown(daemon, ["provider", "test", *server_of])
+        listed = json.loads(await shown(daemon, ["provider", "test", *server_of, "--json"]))
+    assert [model["name"] for model in listed["models"]] == ["large"]
+
+
+async def shown(daemon: DaemonProcess, arguments: list[str]) -> str:
+    """The output of a command that succeeds, run in this process."""
+    environment = {"KAIROS_CONFIG": str(daemon.config), "XDG_CONFIG_HOME": str(daemon.folder / "config")}
+    done = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    return done.output
 
 
 def test_prompt_is_read_from_an_argument_or_a_file_but_not_both(daemon: DaemonProcess):

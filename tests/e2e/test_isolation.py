@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,25 @@ from tests.kit.model_server import ModelServer, ScriptedModel
 pytestmark = pytest.mark.timeout(300)
 ANSWER = "```python\ndef answer():\n    return 42\n```"
 KEY, PASSWORD = "provider-key-s3cret", "other-passw0rd-s3cret"
-SECRETS = {"KAIROS_TEST_PROVIDER": KEY, "SOME_PASSWORD": PASSWORD, "ADDRESS": f"redis://:{PASSWORD}@h:1"}
+STORED_KEY, MASTER_KEY = "sk-memory-5b0de1a94c770f13", base64.b64encode(b"master-memory-key-of-32-bytes!!!").decode()
+SECRETS = {
+    "KAIROS_TEST_PROVIDER": KEY,
+    "KAIROS_MASTER_KEY": MASTER_KEY,
+    "SOME_PASSWORD": PASSWORD,
+    "ADDRESS": f"redis://:{PASSWORD}@h:1",
+}
 """Environment of the daemon. The first variable is named by `api_key_env`."""
+IN_MEMORY = "supplied-code-is-running"
+HOLD_MARKER = f"""
+import time
+
+
+def test_marker_stays_in_memory_for_a_while():
+    marker = "-".join({IN_MEMORY.split("-")})
+    time.sleep(8)
+    assert marker
+"""
+"""Tests of a task that keep a text in memory by which their process is found."""
 
 
 class HostedDaemon(DaemonProcess):
@@ -155,3 +173,46 @@ async def test_secrets_are_removed_from_the_environment_of_daemon_and_children(a
                 environ = Path(f"/proc/{each_process.pid}/environ").read_bytes().decode()
                 assert KEY not in environ
                 assert PASSWORD not in environ
+                assert MASTER_KEY not in environ
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can read the memory of other processes")
+@pytest.mark.parametrize("kind", [Kind.LANDLOCK, Kind.LANDLOCK_SAME_USER])
+async def test_memory_of_supplied_code_holds_no_secret(kind: Kind, addresses: Addresses):
+    """Neither the keys of stored providers and of the environment nor the master key."""
+    secrets = [secret.encode() for secret in (STORED_KEY, KEY, PASSWORD, MASTER_KEY)]
+    async with _daemon(kind, addresses) as daemon:
+        server = {"kind": "openai-compatible", "address": "http://127.0.0.1:9/v1", "key": STORED_KEY}
+        made = await daemon.ask("POST", "/api/providers", {"name": f"stored for {kind}", **server})
+        assert (made["has_key"], made["problem"]) == (True, None)
+        own = psutil.Process(daemon.process.pid)
+        assert all(secret in _memory(own) for secret in secrets[:2]), "the search finds nothing"
+
+        verdict = asyncio.create_task(_verdict_with(daemon, HOLD_MARKER))
+        running = await eventually(lambda: _supplied_code(own), 30, "supplied code runs", every_s=0.2)
+        for process in running:
+            found = _memory(process)
+            assert [secret for secret in (*secrets, base64.b64decode(MASTER_KEY)) if secret in found] == []
+        assert (await verdict)["score"] == 1
+
+
+def _supplied_code(daemon: psutil.Process) -> list[psutil.Process]:
+    """The processes below the daemon that hold the marker."""
+    return [process for process in daemon.children(recursive=True) if IN_MEMORY.encode() in _memory(process)]
+
+
+def _memory(process: psutil.Process) -> bytes:
+    """The readable memory of a process; empty if it has ended."""
+    parts = []
+    try:
+        with open(f"/proc/{process.pid}/maps") as maps, open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory:
+            for line in maps:
+                area, permissions, *_, name = (*line.split(), "")
+                start, end = (int(address, 16) for address in area.split("-"))
+                if permissions.startswith("rw") and "/dev/" not in name:
+                    memory.seek(start)
+                    with suppress(OSError):
+                        parts.append(memory.read(end - start))
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+    return b"".join(parts)

@@ -16,7 +16,7 @@ from kairos.config import ProviderSettings
 from kairos.db.models import TaskState
 from kairos.llm.routing.call_terms import CallContext
 from kairos.tenancy import NOBODY, ProjectId, Scope
-from tests.kit.any_server import AnyServer
+from tests.kit.any_server import AnyServer, ReceivedRequest
 from tests.kit.api import Caller, Reply, serving, signed_in
 from tests.kit.kairos_app import KairosApp, new_project, open_app
 from tests.kit.model_server import ModelServer, ScriptedModel
@@ -289,6 +289,7 @@ class TestConcurrency:
         await create(operator, cloud)
         refused = await operator.post("/api/providers", draft(cloud.base_url))
         assert (refused.status, refused["code"]) == (409, "duplicate")
+        assert "a provider named" in refused["detail"]
 
 
 class TestAudit:
@@ -431,6 +432,21 @@ class TestTestingAServer:
         assert good["price"]["at"]
         assert good["price"]["source"]
         assert (auto["price"], auto["capabilities"]) == (None, None), "a negative price is unknown"
+
+    async def test_context_and_capabilities_of_ollama(self, operator: Caller):
+        """One of its models cannot be described, which hides no other one."""
+        shown = {"capabilities": ["completion", "tools"], "model_info": {"llama.context_length": 32768}}
+
+        def answer(request: ReceivedRequest) -> Any:
+            if request.target == "/api/tags":
+                return {"models": [{"name": "good:latest"}, {"name": "broken:latest"}]}
+            assert request.target == "/api/show"
+            return shown if b"good:latest" in request.body else (500, {"error": "no such file"})
+
+        async with AnyServer(answer) as server:
+            tested = await test_of(operator, f"{server.address}/v1", kind="ollama")
+        found = {model["name"]: (model["context"], model["capabilities"]) for model in tested["models"]}
+        assert found == {"good:latest": (32768, ["json_schema", "tools"]), "broken:latest": (None, None)}
 
     async def test_negative_price_is_refused(self, operator: Caller, cloud: ModelServer):
         provider = await create(operator, cloud)

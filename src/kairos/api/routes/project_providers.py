@@ -26,7 +26,7 @@ from kairos.api.routes.provider_bodies import (
     problem_out,
     provider_out,
 )
-from kairos.llm.catalog.upstream_models import ServerProblem
+from kairos.llm.calls.server_problems import ServerProblem
 from kairos.orchestration.providers.provider_store import ProviderOwner, ProviderStore
 from kairos.orchestration.providers.provider_test import ProviderTest
 from kairos.text import Text

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from kairos.api.access.auth import Body
 from kairos.encryption.master_keys import KeySource
+from kairos.llm.calls.server_problems import ServerProblem, ServerProblemKind
+from kairos.llm.calls.upstream_models import DatedPrice, UpstreamModel
 from kairos.llm.catalog.provider_kinds import KINDS, ProviderKind
 from kairos.llm.catalog.stored_models import catalog_name, stays_local
-from kairos.llm.catalog.upstream_models import DatedPrice, ServerProblem, ServerProblemKind, UpstreamModel
 from kairos.orchestration.providers.provider_input import ModelDraft, PriceDraft, ProviderDraft
 from kairos.orchestration.providers.provider_store import StoredProvider
 from kairos.text import Position, Text

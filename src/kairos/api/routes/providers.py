@@ -28,8 +28,8 @@ from kairos.api.routes.provider_bodies import (
     problem_out,
     provider_out,
 )
+from kairos.llm.calls.server_problems import ServerProblem
 from kairos.llm.catalog.provider_kinds import local_by_default
-from kairos.llm.catalog.upstream_models import ServerProblem
 from kairos.orchestration.providers.master_key_rotation import MasterKeyRotation
 from kairos.orchestration.providers.provider_input import clean_address
 from kairos.orchestration.providers.provider_store import ProviderOwner, ProviderStore

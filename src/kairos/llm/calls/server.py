@@ -12,6 +12,8 @@ from kairos.http import HttpClient, HttpError, HttpGarbled, HttpLimits, HttpStat
 
 LISTED = 10_000
 """Maximum number of models taken from one list."""
+LIST_OF_MODELS = "a list of models"
+"""What is expected of a server whose JSON is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,13 @@ class Server:
     """Sent with every request."""
     ca: str | None = None
     """Certificates in PEM that are trusted besides the system's."""
+    public_only: bool = False
+    """Whether it must be on the public internet, or be listed by an operator."""
 
     async def get_json(self, url: str, *, token: str | None = None, headers: Mapping[str, str] | None = None) -> Any:
         """GET an address; its JSON. Raises `HttpError`."""
         try:
-            return await self.http.get_json(
-                url, token=token, headers=self._with(headers), limits=self.limits, ca=self.ca
-            )
+            return await self.http.get_json(url, token=token, headers=self._with(headers), **self._terms)
         except HttpError as error:
             self._raise_without_key(error)
 
@@ -41,11 +43,13 @@ class Server:
     ) -> Any:
         """POST a value as JSON; the JSON of the response. Raises `HttpError`."""
         try:
-            return await self.http.post_json(
-                url, value, token=token, headers=self._with(headers), limits=self.limits, ca=self.ca
-            )
+            return await self.http.post_json(url, value, token=token, headers=self._with(headers), **self._terms)
         except HttpError as error:
             self._raise_without_key(error)
+
+    @property
+    def _terms(self) -> dict[str, Any]:
+        return {"limits": self.limits, "public_only": self.public_only, "ca": self.ca}
 
     def _with(self, headers: Mapping[str, str] | None) -> Mapping[str, str]:
         return {**(headers or {}), **self.headers}
@@ -94,7 +98,7 @@ def named(value: Any, key: str, url: str, names: Iterable[str]) -> list[tuple[st
 
 
 def not_a_list(value: Any, url: str) -> HttpGarbled:
-    return HttpGarbled(address=plain_address(url), expected="a list of models", excerpt=excerpt(orjson.dumps(value)))
+    return HttpGarbled(address=plain_address(url), expected=LIST_OF_MODELS, excerpt=excerpt(orjson.dumps(value)))
 
 
 def _first(row: Mapping[str, Any], names: Iterable[str]) -> Any:

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 from kairos.errors import InvalidInput
 from kairos.host_literals import literal
 from kairos.http_tls import certificates
+from kairos.llm.calls.upstream_models import dated_price
 from kairos.llm.catalog.provider_kinds import KINDS, ProviderKind, is_private_host
-from kairos.llm.catalog.upstream_models import dated_price
 from kairos.model_address import Unusable, clean_key, model_address
 from kairos.public_addresses import is_listed
 from kairos.secret_shapes import is_secret_name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -110,7 +111,7 @@ class ProviderStore:
             "ca": clean_ca(draft.ca),
             **self._sealed(secret, SecretPlace(provider_id, owner.project_id, address)),
         }
-        async with self._database.scope(owner.scope) as session:
+        async with _named_scope(self._database, owner, values["name"]) as session:
             await providers.lock_all(session, owner.project_id)
             if len(await providers.all_of(session, owner.project_id)) >= MOST_PROVIDERS:
                 raise Conflict(
@@ -130,7 +131,7 @@ class ProviderStore:
 
         Raises `NotFound`, `ProviderMoved`, `InvalidInput`, `Duplicate`.
         """
-        async with self._database.scope(owner.scope) as session:
+        async with _named_scope(self._database, owner, given.get("name")) as session:
             row = await _row(session, owner, provider_id, lock=True)
             if row.version != version:
                 raise ProviderMoved(name=row.name, now=row.version, based_on=version)
@@ -334,6 +335,16 @@ class ProviderStore:
         await people.audit(
             session, action, user_id=owner.user_id, project_id=owner.project_id, target=target, data=data
         )
+
+
+@asynccontextmanager
+async def _named_scope(database: Database, owner: ProviderOwner, name: str | None) -> AsyncIterator[Session]:
+    """A transaction that gives a provider this name; PostgreSQL hides which value of a protected row is taken."""
+    try:
+        async with database.scope(owner.scope) as session:
+            yield session
+    except Duplicate as error:
+        raise Duplicate(detail=f"a provider named {name!r}") from error
 
 
 async def _row(session: Session, owner: ProviderOwner, provider_id: UUID, *, lock: bool = False) -> AnyProvider:

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from kairos.encryption.envelope import SecretUnreadable
 from kairos.http import HttpClient
+from kairos.llm.calls.server_problems import ServerProblem, ServerProblemKind
+from kairos.llm.calls.upstream_models import Place, UpstreamModel, list_upstream
 from kairos.llm.catalog.provider_kinds import ProviderKind
 from kairos.llm.catalog.provider_secrets import ProviderSecret
-from kairos.llm.catalog.upstream_models import Place, ServerProblem, ServerProblemKind, UpstreamModel, list_upstream
 from kairos.orchestration.providers.provider_input import (
     ProviderDraft,
     clean_address,
