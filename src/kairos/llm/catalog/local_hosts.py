@@ -45,11 +45,11 @@ def candidates(environ: Mapping[str, str], root: Path = Path("/")) -> tuple[str,
 
 
 async def resolved(host: str, timeout_s: float) -> str | None:
-    """The first IP address of a host; None if its name is unknown or not resolved in time."""
+    """An IP address of a host, if possible an IPv4 address; None if its name is unknown or not resolved in time."""
     with suppress(OSError, UnicodeError):  # TimeoutError is an OSError
         async with asyncio.timeout(timeout_s):
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return str(found[0][4][0]) if found else None
+        return str(min(found, key=lambda one: one[0] is not socket.AF_INET)[4][0]) if found else None
     return None
 
 
