@@ -88,7 +88,7 @@ async def operator_in(browser: Browser, office: Office, *, locale: str = "en-GB"
 async def fill_server(page: Page, name: str, address: str, key: str) -> None:
     """Fill in the second step of the page that adds models, and test the server."""
     await page.get_by_label("Name", exact=True).fill(name)
-    await page.get_by_label("Address").fill(address)
+    await page.get_by_role("textbox", name="Address").fill(address)
     await page.get_by_label("API key").fill(key)
     await page.get_by_role("button", name="Test and list models").click()
 

@@ -188,7 +188,7 @@ async def test_bad_addresses_are_explained_and_nothing_typed_is_lost(
         await page.get_by_label("Not listed? Add a model by its name").fill("deployment-7")
         await page.get_by_role("button", name="Choose it").click()
         await page.get_by_role("button", name="Change the address or key").click()
-        await expect(page.get_by_label("Address")).to_have_value(f"{empty.address}/v1")
+        await expect(page.get_by_role("textbox", name="Address")).to_have_value(f"{empty.address}/v1")
         await expect(page.get_by_label("API key")).to_have_value(KEY)
         await page.get_by_role("button", name="Test and list models").click()
         await page.get_by_role("button", name="Continue without a list").click()
