@@ -96,7 +96,7 @@ async def test_second_and_third_model_are_added_in_the_browser_alone(
         await fill_server(page, "Cloud", cloud.base_url, WRONG_KEY)
         await expect(page.get_by_role("alert")).to_contain_text("The server refused the key")
         await expect(page.get_by_role("alert")).to_contain_text("Copy the key again")
-        await expect(page.get_by_role("alert")).not_to_contain_text(WRONG_KEY)
+        assert WRONG_KEY not in await ada.text()
         await ada.screenshot("add-models-wrong-key")
         # A key that was copied with a line break: a one-line field drops it.
         await page.get_by_label("API key").fill(f"{KEY[:9]}\n{KEY[9:]}\n")

@@ -6,11 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, expect
+from sqlalchemy import text
 
+from kairos.config import Settings
+from kairos.db.engine import Database, DatabaseAddresses
 from kairos.embedded import Addresses
+from kairos.tenancy import Scope, UserId, new_id
 from tests.e2e.office import KEY, OTHER_KEY, Office, add_provider, new_cloud, opened_office, operator_in
 from tests.kit.browser import browsing
 from tests.kit.cloud_server import CloudServer
+from tests.kit.conditions import eventually
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ async def test_provider_is_tested_changed_and_removed(browser: Browser, office: 
         assert ada.errors == []
 
 
-async def test_key_is_removed_and_an_unreadable_one_is_named(browser: Browser, office: Office, cloud: CloudServer):
+async def test_key_is_removed(browser: Browser, office: Office, cloud: CloudServer):
     provider = await add_provider(office, cloud, "large")
     async with operator_in(browser, office) as ada:
         page = ada.page
@@ -101,6 +106,46 @@ async def test_key_is_removed_and_an_unreadable_one_is_named(browser: Browser, o
         await expect(page.get_by_text("No key is stored.")).to_be_visible()
         await page.get_by_role("button", name="Test", exact=True).click()
         await expect(page.get_by_role("alert")).to_contain_text("The server wants a key")
+        assert ada.errors == []
+
+
+async def lose_master_key(office: Office, provider_id: str) -> None:
+    """Encrypt the key of a provider with a master key that no daemon has, as far as the daemon sees."""
+    addresses = office.addresses
+    at = DatabaseAddresses(addresses.database_url, addresses.migration_url, addresses.system_url)
+    database = Database(at, Settings().database)
+    try:
+        async with database.scope(Scope(user_id=UserId(new_id()), operator=True)) as session:
+            lost = "update providers set master_key = 'lost', version = version + 1, revision = revision + 1 where id = :id"
+            await session.execute(text(lost), {"id": provider_id})
+    finally:
+        await database.close()
+
+
+async def test_lost_master_key_is_named_and_entering_the_key_again_helps(
+    browser: Browser, office: Office, cloud: CloudServer
+):
+    provider = await add_provider(office, cloud, "large")
+    path = f"/api/providers/{provider['id']}"
+    await lose_master_key(office, provider["id"])
+
+    async def problem() -> str | None:
+        return (await office.daemon.ask("GET", path))["problem"]
+
+    await eventually(problem, 10, "the daemon has found that it cannot decrypt the key")
+    async with operator_in(browser, office) as ada:
+        page = ada.page
+        await ada.open("/models")
+        row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="Cloud", exact=True))
+        await expect(row).to_contain_text("cannot be decrypted")
+        await ada.screenshot("models-lost-key")
+        await page.get_by_role("link", name="Cloud", exact=True).click()
+        await expect(page.get_by_role("alert")).to_contain_text("Restore the master key")
+        await page.get_by_label("New API key").fill(KEY)
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.get_by_role("alert")).to_have_count(0)
+        await page.get_by_role("button", name="Test", exact=True).click()
+        await expect(page.get_by_text("The server answers and lists 3 models.")).to_be_visible()
         assert ada.errors == []
 
 

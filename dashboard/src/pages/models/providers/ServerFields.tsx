@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "react";
 import type { KindOut } from "../../../api/types";
 import { Field, Input, Select, Textarea } from "../../../components/Field";
 import { useT } from "../../../i18n/i18n";
@@ -49,11 +50,19 @@ export function ServerFields({ kind, scope, draft, onChange }: ServerFieldsProps
   );
 }
 
+/**
+ * React writes the value of a controlled input into its attribute, and so into the document, where extensions and
+ * recordings of the page read it. This one has its value as a property only.
+ */
 export function KeyInput({ value, onChange, disabled }: { value: string; onChange: (key: string) => void; disabled?: boolean }) {
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (input.current && input.current.value !== value) input.current.value = value;
+  }, [value]);
   return (
     <Input
+      ref={input}
       type="password"
-      value={value}
       maxLength={10_000}
       disabled={disabled}
       autoComplete="off"
