@@ -116,8 +116,8 @@ async def lose_master_key(office: Office, provider_id: str) -> None:
     database = Database(at, Settings().database)
     try:
         async with database.scope(Scope(user_id=UserId(new_id()), operator=True)) as session:
-            lost = "update providers set master_key = 'lost', version = version + 1, revision = revision + 1 where id = :id"
-            await session.execute(text(lost), {"id": provider_id})
+            changes = "master_key = 'lost', version = version + 1, revision = revision + 1"
+            await session.execute(text(f"update providers set {changes} where id = :id"), {"id": provider_id})
     finally:
         await database.close()
 
