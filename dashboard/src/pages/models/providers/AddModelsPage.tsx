@@ -42,15 +42,16 @@ export function AddModelsPage() {
 function Steps({ scopes, first, onAgain }: { scopes: ProviderScope[]; first: ProviderScope; onAgain: () => void }) {
   const t = useT();
   const wizard = useWizard(first);
-  const { scope, step, kind, provider, names } = wizard.state;
-  const open = provider === null && step !== "added";
+  const { scope, step, kind, provider, names, busy } = wizard.state;
+  // Not while the provider is being saved.
+  const open = provider === null && step !== "added" && !(step === "models" && busy);
   return (
     <div className="steps">
       <Step
         number={1}
         title={t("providers.step_kind")}
         current={step === "kind"}
-        aside={step !== "kind" && open && <Change label={t("providers.change_kind")} onClick={() => wizard.set({ step: "kind" })} />}
+        aside={step !== "kind" && open && <Change label={t("providers.change_kind")} onClick={() => wizard.back("kind")} />}
       >
         {step === "kind" ? (
           <>
@@ -76,7 +77,7 @@ function Steps({ scopes, first, onAgain }: { scopes: ProviderScope[]; first: Pro
           number={2}
           title={t("providers.step_server")}
           current={step === "server"}
-          aside={step === "models" && open && <Change label={t("providers.change_server")} onClick={() => wizard.set({ step: "server" })} />}
+          aside={step === "models" && open && <Change label={t("providers.change_server")} onClick={() => wizard.back("server")} />}
         >
           {step === "server" ? <ServerForm wizard={wizard} kind={kind} /> : <ServerLine wizard={wizard} kind={kind} />}
         </Step>
@@ -113,11 +114,13 @@ function ServerForm({ wizard, kind }: { wizard: Wizard; kind: KindOut }) {
   }
   return (
     <form className="stack" onSubmit={test} onInvalidCapture={openFold}>
-      <ServerFields kind={kind} scope={scope} draft={draft} onChange={(part) => wizard.set({ draft: { ...draft, ...part } })} />
+      <fieldset className="server-fields" disabled={busy}>
+        <ServerFields kind={kind} scope={scope} draft={draft} onChange={(part) => wizard.set({ draft: { ...draft, ...part } })} />
+      </fieldset>
       {problem && <ErrorState problem={problem} compact />}
       {serverProblem && (
         <ServerProblem problem={serverProblem}>
-          <Button size="small" onClick={() => wizard.set({ step: "models", serverProblem: null })}>
+          <Button size="small" onClick={() => wizard.set({ step: "models", listing: null, serverProblem: null })}>
             {t("providers.without_list")}
           </Button>
         </ServerProblem>

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useRef, useState } from "react";
 import type { KindOut, LocalServerOut, ProviderOut, ServerProblemOut, TestOut } from "../../../api/types";
 import { toProblem, type Problem } from "../../../api/problem";
 import { translate } from "../../../i18n/i18n";
@@ -40,17 +40,20 @@ const START = {
 /** Everything entered is held in this state only; the key until it is stored. */
 export function useWizard(first: ProviderScope) {
   const [state, setState] = useState<WizardState>({ ...START, scope: first });
+  const runs = useRef(0);
   const set = (part: Partial<WizardState>) => setState((old) => ({ ...old, ...part }));
 
+  /** Whoever went back before the end of a call does not see its result. */
   async function work(action: () => Promise<Partial<WizardState>>) {
+    const run = (runs.current += 1);
     set({ busy: true, problem: null, serverProblem: null });
-    try {
-      set(await action());
-    } catch (error) {
-      set({ problem: toProblem(error) });
-    } finally {
-      set({ busy: false });
-    }
+    const result = await action().catch((error: unknown) => ({ problem: toProblem(error) }));
+    if (run === runs.current) set({ ...result, busy: false });
+  }
+
+  function back(step: "kind" | "server") {
+    runs.current += 1;
+    set({ step, busy: false, problem: null, serverProblem: null });
   }
 
   /** Opens the second step. What was entered for the same kind stays; a key is not kept for another kind. */
@@ -84,7 +87,7 @@ export function useWizard(first: ProviderScope) {
     });
   }
 
-  return { state, set, choose, test, save };
+  return { state, set, back, choose, test, save };
 }
 
 export type Wizard = ReturnType<typeof useWizard>;
