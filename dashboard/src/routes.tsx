@@ -95,6 +95,17 @@ const models = createRoute({
   validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
   component: lazyRouteComponent(() => import("./pages/models/ModelsPage"), "ModelsPage"),
 });
+const addModels = createRoute({
+  getParentRoute: () => app,
+  path: "/models/add",
+  component: lazyRouteComponent(() => import("./pages/models/providers/AddModelsPage"), "AddModelsPage"),
+});
+const provider = createRoute({
+  getParentRoute: () => app,
+  path: "/models/providers/$providerId",
+  validateSearch: (search): { own?: "true" } => ({ own: one(search.own) === "true" ? "true" : undefined }),
+  component: lazyRouteComponent(() => import("./pages/models/providers/ProviderPage"), "ProviderPage"),
+});
 const learning = createRoute({
   getParentRoute: () => app,
   path: "/learning",
@@ -177,6 +188,8 @@ export const router = createRouter({
       task,
       agents,
       models,
+      addModels,
+      provider,
       learning,
       label,
       dataset,

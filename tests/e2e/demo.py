@@ -61,6 +61,8 @@ class PersonWithData(Person):
     """The ids of the samples: of the rejected drafts, then of the correction."""
     adapter: TrainedAdapter
     """An adapter of the model `small`. It needs approval."""
+    provider: str
+    """The id of the project's own provider, which has no models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,10 @@ async def _add_data(daemon: DaemonProcess, addresses: Addresses, person: Person)
     adapter = await add_adapter_needing_approval(
         addresses, daemon.folder / "data" / "models", person.project_id, "small", marker
     )
+    provider = {"kind": "openai", "name": f"OpenAI {marker}", "key": "sk-demo"}
+    provider_id = client.open("POST", "/api/project/providers", provider, headers)["id"]
     base_fields = (person.email, person.project, person.project_id, marker, person.token)
-    return PersonWithData(*base_fields, tasks, samples, adapter)
+    return PersonWithData(*base_fields, tasks, samples, adapter, provider_id)
 
 
 def _has_ended(client: Any, headers: dict[str, str], task_id: str) -> bool:

@@ -40,6 +40,8 @@ def pages(person: PersonWithData) -> dict[str, str]:
         **{name: f"/tasks/{task_id}" for name, task_id in tasks.items()},
         "agents": "/agents",
         "models": "/models",
+        "models-add": "/models/add",
+        "provider": f"/models/providers/{person.provider}?own=true",
         "learning": "/learning",
         "learning-label": "/learning/label",
         "learning-dataset": "/learning/dataset",

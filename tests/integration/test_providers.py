@@ -267,6 +267,9 @@ class TestKeys:
             )
         await app.parts.llm.stored.refresh()
         assert (await operator.get(f"/api/providers/{provider['id']}"))["problem"]
+        again = {"version": 2, "address": cloud.base_url, "key": KEY}
+        repaired = await operator.call("PATCH", f"/api/providers/{provider['id']}", json=again)
+        assert (repaired.status, repaired["problem"]) == (200, None), "the answer has the state after the change"
 
 
 class TestConcurrency:

@@ -306,6 +306,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/providers"): Case(Kind.OPERATOR, fixed("/api/providers")),
     ("POST", "/api/providers"): Case(Kind.OPERATOR, new_shared_provider),
     ("GET", "/api/providers/kinds"): Case(Kind.OWN, fixed("/api/providers/kinds")),
+    ("GET", "/api/providers/local"): Case(Kind.OPERATOR, fixed("/api/providers/local")),
     ("POST", "/api/providers/rotate-master-key"): Case(Kind.OPERATOR, fixed("/api/providers/rotate-master-key")),
     ("POST", "/api/providers/test"): Case(Kind.OPERATOR, fixed("/api/providers/test", PROVIDER_TEST)),
     ("GET", "/api/providers/{provider_id}"): Case(Kind.OPERATOR, of_shared_provider()),

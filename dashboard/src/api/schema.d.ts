@@ -1343,6 +1343,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/providers/local": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Local Servers
+         * @description Model servers on the usual ports of this machine and of the container's host. Takes at most 4 seconds.
+         */
+        get: operations["list_local_servers_api_providers_local_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/providers/rotate-master-key": {
         parameters: {
             query?: never;
@@ -3236,6 +3256,57 @@ export interface components {
             /** Project Id */
             project_id?: string | null;
         };
+        /** LocalServerOut */
+        LocalServerOut: {
+            kind: components["schemas"]["ProviderKind"];
+            /** Address */
+            address: string;
+            /**
+             * Models
+             * @description Models that it lists.
+             */
+            models: number;
+            /**
+             * Needs Key
+             * @description Whether it refused to list its models without a key.
+             */
+            needs_key: boolean;
+            /**
+             * Problem
+             * @description Why it lists no models; it may not be a model server.
+             */
+            problem: string | null;
+            /**
+             * Provider Id
+             * @description The shared provider with this server, if there is one.
+             */
+            provider_id: string | null;
+            /**
+             * From File
+             * @description Whether an entry of kairos.toml has this server.
+             */
+            from_file: boolean;
+        };
+        /** LocalServersOut */
+        LocalServersOut: {
+            /** Servers */
+            servers: components["schemas"]["LocalServerOut"][];
+            /**
+             * Hosts
+             * @description The hosts that were tried.
+             */
+            hosts: components["schemas"]["TriedHostOut"][];
+            /**
+             * In Container
+             * @description Whether the responding daemon probably runs in a container.
+             */
+            in_container: boolean;
+            /**
+             * Causes
+             * @description The usual causes, if no server lists models.
+             */
+            causes: components["schemas"]["NotFoundCause"][];
+        };
         /** LoginBody */
         LoginBody: {
             /**
@@ -3628,6 +3699,12 @@ export interface components {
              */
             key: string;
         };
+        /**
+         * NotFoundCause
+         * @description A usual reason why no local server answers.
+         * @enum {string}
+         */
+        NotFoundCause: "not_started" | "listens_on_loopback" | "firewall" | "host_unknown";
         /**
          * Origin
          * @description The origin of a plugin.
@@ -5161,6 +5238,16 @@ export interface components {
          * @enum {string}
          */
         TrainingPhase: "base answers" | "loading" | "training" | "saving" | "done" | "cancelled" | "failed" | "held-out rows" | "control prompts";
+        /** TriedHostOut */
+        TriedHostOut: {
+            /** Name */
+            name: string;
+            /**
+             * Known
+             * @description False if the name cannot be resolved.
+             */
+            known: boolean;
+        };
         /** UpstreamOut */
         UpstreamOut: {
             /**
@@ -7555,6 +7642,29 @@ export interface operations {
                 };
             };
             401: components["responses"]["Unauthorized"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_local_servers_api_providers_local_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LocalServersOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             503: components["responses"]["ServiceUnavailable"];
         };
     };

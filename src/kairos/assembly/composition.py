@@ -105,6 +105,7 @@ def _api_components(parts: Components) -> ApiComponents:
             orchestration.exports,
             orchestration.providers,
             orchestration.provider_test,
+            orchestration.local_servers,
             orchestration.master_keys,
             api.keys,
             api.accounts,

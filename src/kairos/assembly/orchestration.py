@@ -26,6 +26,7 @@ from kairos.orchestration.configuration.project_limits import ProjectLimits
 from kairos.orchestration.projects.erasure import Erasure
 from kairos.orchestration.projects.project_export import Exports
 from kairos.orchestration.projects.project_keys import ProjectKeys
+from kairos.orchestration.providers.local_servers import LocalServers
 from kairos.orchestration.providers.master_key_rotation import MasterKeyRotation
 from kairos.orchestration.providers.provider_store import ProviderStore
 from kairos.orchestration.providers.provider_test import ProviderHttp, ProviderTest
@@ -57,6 +58,7 @@ class Orchestration:
     exports: Exports
     providers: ProviderStore
     provider_test: ProviderTest
+    local_servers: LocalServers
     master_keys: MasterKeyRotation
     background: tuple[BackgroundTask, ...]
 
@@ -93,6 +95,7 @@ async def build_orchestration(
         exports=Exports(database),
         providers=providers,
         provider_test=ProviderTest(providers, ProviderHttp(llm.http, llm.projects_http)),
+        local_servers=LocalServers(llm.providers, llm.http, providers, llm.router.catalog),
         master_keys=MasterKeyRotation(database, llm.stored),
         background=(
             notices.run,

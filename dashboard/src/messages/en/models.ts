@@ -26,7 +26,7 @@ export const models = {
   "models.catalogue": "Health and spend",
   "models.catalogue_detail": "All configured models. The figures cover this project, all time.",
   "models.none": "No models are configured",
-  "models.none_detail": "Add a [[models]] entry with the address of an OpenAI-compatible server to kairos.toml.",
+  "models.none_detail": "Add the models of a provider here, or a [[models]] entry to kairos.toml.",
   "models.healthy": "Healthy",
   "models.degraded": "Degraded",
   "models.unhealthy": "Unhealthy",

@@ -22,4 +22,7 @@ export const overview = {
   "overview.health_ok": "All components work",
   "overview.health_degraded": "Kairos works, but a component is unavailable",
   "overview.health_down": "A required component is unavailable",
+  "overview.one_model": "There is only one model",
+  "overview.one_model_detail": "The router chooses, compares and learns as soon as there are two.",
+  "overview.second_model": "Add a second model",
 } as const;

@@ -29,7 +29,7 @@ export const models: Translation<typeof english> = {
   "models.catalogue": "Sağlık ve harcama",
   "models.catalogue_detail": "Yapılandırılmış tüm modeller. Ölçümler bu projeye aittir ve tüm zamanları kapsar.",
   "models.none": "Yapılandırılmış model yok",
-  "models.none_detail": "kairos.toml dosyasına, OpenAI uyumlu bir sunucunun adresiyle bir [[models]] girdisi ekleyin.",
+  "models.none_detail": "Burada bir sağlayıcının modellerini ya da kairos.toml dosyasına bir [[models]] girdisi ekleyin.",
   "models.healthy": "Sağlıklı",
   "models.degraded": "Kısıtlı",
   "models.unhealthy": "Çalışmıyor",

@@ -25,4 +25,7 @@ export const overview: Translation<typeof english> = {
   "overview.health_ok": "Tüm bileşenler çalışıyor",
   "overview.health_degraded": "Kairos çalışıyor, ancak bir bileşen kullanılamıyor",
   "overview.health_down": "Gerekli bir bileşen kullanılamıyor",
+  "overview.one_model": "Yalnızca bir model var",
+  "overview.one_model_detail": "Yönlendirici, iki model olunca seçmeye, karşılaştırmaya ve öğrenmeye başlar.",
+  "overview.second_model": "İkinci bir model ekle",
 };

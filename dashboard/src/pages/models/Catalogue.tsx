@@ -16,6 +16,8 @@ import { Duration, Money, Num, Unknown } from "../../components/Values";
 import { useFormats } from "../../i18n/format";
 import { translate, useT } from "../../i18n/i18n";
 import { families } from "./families";
+import { AddModelsLink } from "./providers/AddModelsLink";
+import { Origin } from "./providers/Origin";
 
 export function Catalogue() {
   const t = useT();
@@ -26,7 +28,9 @@ export function Catalogue() {
       <Loaded query={query}>
         {(models) =>
           models.length === 0 ? (
-            <EmptyState title={t("models.none")}>{t("models.none_detail")}</EmptyState>
+            <EmptyState title={t("models.none")} action={<AddModelsLink primary />}>
+              {t("models.none_detail")}
+            </EmptyState>
           ) : (
             <div className="model-cards">
               {families(models).map(({ model, adapters }) => (
@@ -101,6 +105,11 @@ function Card({ model }: { model: ModelOut }) {
           <Duration seconds={figures?.first_token_s} />
         </Fact>
         {model.adjustments.length > 0 && <Fact name={t("models.adjusts")}>{model.adjustments.join("; ")}</Fact>}
+        {model.base === null && (
+          <Fact name={t("providers.origin")}>
+            <Origin model={model} />
+          </Fact>
+        )}
         {model.base === null && model.specialties.length > 0 && <Fact name={t("models.specialties")}>{model.specialties.join(", ")}</Fact>}
       </dl>
       <TryAgain model={model} />

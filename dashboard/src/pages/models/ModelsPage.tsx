@@ -5,6 +5,8 @@ import { useT } from "../../i18n/i18n";
 import { CacheAndJudge } from "./CacheAndJudge";
 import { Catalogue } from "./Catalogue";
 import { LeaderboardSection } from "./Leaderboard";
+import { AddModelsLink } from "./providers/AddModelsLink";
+import { ProvidersSection } from "./providers/ProvidersSection";
 import { Traffic } from "./Traffic";
 import "./models.css";
 
@@ -30,11 +32,13 @@ export function ModelsPage() {
             </option>
           ))}
         </Select>
+        <AddModelsLink primary />
       </PageHeader>
       <div className="sections">
         <LeaderboardSection days={days} />
         <Traffic days={days} />
         <Catalogue />
+        <ProvidersSection />
         <CacheAndJudge days={days} />
       </div>
     </>

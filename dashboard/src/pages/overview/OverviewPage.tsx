@@ -3,7 +3,7 @@ import { Link, linkOptions } from "@tanstack/react-router";
 import { CircleCheck, CircleX, Plus, TriangleAlert } from "lucide-react";
 import type { ReactNode } from "react";
 import type { Overview, TaskState } from "../../api/types";
-import { overviewQuery, useCan, type TaskFilters } from "../../api/queries";
+import { modelsQuery, overviewQuery, useCan, type TaskFilters } from "../../api/queries";
 import { StateBadge } from "../../components/Badge";
 import { Button } from "../../components/Button";
 import { Sparkline } from "../../components/Charts";
@@ -17,6 +17,8 @@ import { useT } from "../../i18n/i18n";
 import { TASK_STATES } from "../../lib/states";
 import { openDialog } from "../../shell/dialogs";
 import { ADAPTERS } from "../learning/anchors";
+import { AddModelsLink } from "../models/providers/AddModelsLink";
+import { useScopes } from "../models/providers/providerApi";
 import { approvedShare, midnight, total } from "./figures";
 import "./overview.css";
 
@@ -37,6 +39,7 @@ function Figures({ data }: { data: Overview }) {
     <div className="sections">
       <Health health={data.health} />
       {total(data) === 0 && <First />}
+      <SecondModel />
       <Section title={t("overview.today")} detail={t("overview.today_detail")}>
         <ul className="outcomes">
           {TASK_STATES.map((state) => (
@@ -64,6 +67,19 @@ function First() {
   return (
     <EmptyState title={t("overview.empty")} action={may && submit}>
       {t("overview.empty_detail")}
+    </EmptyState>
+  );
+}
+
+/** With one model there is nothing to choose from, to compare or to learn. */
+function SecondModel() {
+  const t = useT();
+  const may = (useScopes()?.length ?? 0) > 0;
+  const { data } = useQuery({ ...modelsQuery(), enabled: may });
+  if (!may || data?.filter((model) => model.base === null).length !== 1) return null;
+  return (
+    <EmptyState title={t("overview.one_model")} action={<AddModelsLink label={t("overview.second_model")} />}>
+      {t("overview.one_model_detail")}
     </EmptyState>
   );
 }

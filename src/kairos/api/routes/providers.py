@@ -12,6 +12,7 @@ from kairos.api.access.auth import OperatorDep, Principal, PrincipalDep
 from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
+from kairos.api.routes.local_server_bodies import LocalServersOut
 from kairos.api.routes.provider_bodies import (
     KindList,
     ModelPatch,
@@ -30,6 +31,7 @@ from kairos.api.routes.provider_bodies import (
 )
 from kairos.llm.calls.server_problems import ServerProblem
 from kairos.llm.catalog.provider_kinds import local_by_default
+from kairos.orchestration.providers.local_servers import LocalServers
 from kairos.orchestration.providers.master_key_rotation import MasterKeyRotation
 from kairos.orchestration.providers.provider_input import clean_address
 from kairos.orchestration.providers.provider_store import ProviderOwner, ProviderStore
@@ -43,6 +45,7 @@ routes = APIRouter(prefix="/api/providers", tags=["providers"], route_class=Json
 class ProviderServices:
     providers: ProviderStore
     test: ProviderTest
+    local_servers: LocalServers
     master_keys: MasterKeyRotation
 
 
@@ -54,6 +57,12 @@ async def list_kinds(who: PrincipalDep) -> KindList:
     """The kinds of providers, with their usual addresses."""
     del who
     return kinds()
+
+
+@routes.get("/local", responses=responses(401, 403, 503))
+async def list_local_servers(services: ServicesDep, who: OperatorDep) -> LocalServersOut:
+    """Model servers on the usual ports of this machine and of the container's host. Takes at most 4 seconds."""
+    return LocalServersOut.model_validate(await services.local_servers.search(_owner(who)), from_attributes=True)
 
 
 @routes.post("/rotate-master-key", responses=responses(401, 403, 409, 503))

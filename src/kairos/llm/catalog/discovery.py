@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from kairos.config import ModelSettings, PriceSettings
 from kairos.errors import KairosError
+from kairos.http import HttpStatus
 from kairos.llm.catalog import prices
 from kairos.llm.catalog.catalog import Price
 from kairos.model_address import Unusable, clean_key
@@ -101,6 +102,17 @@ class FoundServer:
     models: tuple[FoundModel, ...]
     problem: str | None = None
     """Why its models could not be listed, or not all of them."""
+    needs_key: bool = False
+    """Whether it refused to list its models without a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The names of a server's models, or the reason for the failure."""
+
+    names: tuple[str, ...] = ()
+    problem: str | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +154,41 @@ async def scan(
 
     With `get_json`, a local server is queried again for what `list_models` omits: its kind, and the contexts.
     """
-    places: dict[str, ServerKind] = {}
-    for kind, port in ports.items():
-        named = ollama_address(environ.get("OLLAMA_HOST", "")) if kind is ServerKind.OLLAMA else None
-        places.setdefault(named or f"http://{_bracketed(host)}:{port}", kind)
-    local = (_local(list_models, get_json, kind, address, timeout_s) for address, kind in places.items())
+    places = local_places(environ, (host,), ports)
+    local = scan_local(list_models, places, get_json=get_json, timeout_s=timeout_s)
     remote = (_remote(list_models, provider, environ, remote_timeout_s) for provider in providers)
-    found = await asyncio.gather(*local, *remote)
-    return ScanResult(tuple(server for server in found if server is not None))
+    servers, *found = await asyncio.gather(local, *remote)
+    return ScanResult((*servers, *(server for server in found if server is not None)))
+
+
+def local_places(
+    environ: Mapping[str, str], hosts: Iterable[str], ports: Mapping[ServerKind, int] = USUAL_PORTS
+) -> dict[str, ServerKind]:
+    """The addresses at which local servers may be, with the kind that usually listens there.
+
+    Ollama's address in `OLLAMA_HOST` replaces the one on this machine, 127.0.0.1.
+    """
+    named = ollama_address(environ.get("OLLAMA_HOST", ""))
+    places: dict[str, ServerKind] = {}
+    for host in hosts:
+        for kind, port in ports.items():
+            own = named if kind is ServerKind.OLLAMA and host == "127.0.0.1" else None
+            places.setdefault(own or f"http://{_bracketed(host)}:{port}", kind)
+    return places
+
+
+async def scan_local(
+    list_models: ListModels,
+    places: Mapping[str, ServerKind],
+    *,
+    get_json: GetJson | None = None,
+    timeout_s: float = 1.5,
+) -> tuple[FoundServer, ...]:
+    """The servers that listen at these addresses. Takes at most twice `timeout_s`: to connect, and to list."""
+    found = await asyncio.gather(
+        *(_local(list_models, get_json, kind, address, timeout_s) for address, kind in places.items())
+    )
+    return tuple(server for server in found if server is not None)
 
 
 def settings_of(picks: Iterable[tuple[FoundServer, FoundModel]]) -> list[ModelSettings]:
@@ -210,12 +249,13 @@ async def _local(
     if not await _listening(urlsplit(address), timeout_s):
         return None
     server = FoundServer(kind, f"{address}/v1", None, True, ())
-    names, problem = await _listed(list_models, server.base_url, None, timeout_s)
-    if problem is not None:
-        return replace(server, problem=problem)
-    cards = await _cards(get_json, server.base_url, timeout_s) if get_json else {}
+    listing, cards = await asyncio.gather(
+        _listed(list_models, server.base_url, None, timeout_s), _cards(get_json, server.base_url, timeout_s)
+    )
+    if listing.problem is not None:
+        return replace(server, problem=listing.problem, needs_key=listing.refused)
     kind = next((OWNERS[owner] for card in cards.values() if (owner := str(card.get("owned_by"))) in OWNERS), kind)
-    models, problem = _models(kind, names, cards)
+    models, problem = _models(kind, listing.names, cards)
     return replace(server, kind=kind, models=models, problem=problem)
 
 
@@ -232,13 +272,13 @@ async def _remote(
         key = clean_key(environ[variable])
     except Unusable as fault:
         return replace(server, problem=f"the key in {variable} cannot be used: {fault}")
-    names, problem = await _listed(list_models, provider.base_url, key, timeout_s)
-    if problem is None:
-        models, problem = _models(provider.kind, names, {})
+    listing = await _listed(list_models, provider.base_url, key, timeout_s)
+    if listing.problem is None:
+        models, problem = _models(provider.kind, listing.names, {})
         # Providers also list models that do not chat. Those with a price do, and come first.
         return replace(server, models=tuple(sorted(models, key=lambda m: (m.price is None, m.name))), problem=problem)
     known = [model.id for model in prices.known_models(provider.kind)]
-    return replace(server, models=_models(provider.kind, known, {})[0], problem=problem)
+    return replace(server, models=_models(provider.kind, known, {})[0], problem=listing.problem)
 
 
 async def _listening(address: SplitResult, timeout_s: float) -> bool:
@@ -250,21 +290,19 @@ async def _listening(address: SplitResult, timeout_s: float) -> bool:
     return False
 
 
-async def _listed(
-    list_models: ListModels, base_url: str, api_key: str | None, timeout_s: float
-) -> tuple[list[str], str | None]:
-    """Return the names of a server's models, or the reason for the failure."""
+async def _listed(list_models: ListModels, base_url: str, api_key: str | None, timeout_s: float) -> _Listing:
     try:
         async with asyncio.timeout(timeout_s):
             listed = await list_models(base_url, api_key, timeout_s=timeout_s)
-            return [model.name for model in listed], None
+            return _Listing(tuple(model.name for model in listed))
     except TimeoutError:
-        reason = f"no answer within {timeout_s:g} s"
+        reason, refused = f"no answer within {timeout_s:g} s", False
     except KairosError as error:
         reason = str(error).rstrip(". ")
+        refused = isinstance(error, HttpStatus) and error.http_status in (401, 403)
     if api_key:  # the response may contain it
         reason = reason.replace(api_key.strip(), "***")
-    return [], f"models could not be listed: {reason}"
+    return _Listing(problem=f"models could not be listed: {reason}", refused=refused)
 
 
 def _models(
@@ -289,9 +327,11 @@ def _model(kind: ServerKind, name: str, card: Mapping[str, Any]) -> FoundModel:
     )
 
 
-async def _cards(get_json: GetJson, base_url: str, timeout_s: float) -> dict[str, dict[str, Any]]:
+async def _cards(get_json: GetJson | None, base_url: str, timeout_s: float) -> dict[str, dict[str, Any]]:
     """Return a server's further details of its models by name. Optional: without them the port's usual kind is
     assumed."""
+    if get_json is None:
+        return {}
     with suppress(KairosError, TimeoutError):
         async with asyncio.timeout(timeout_s):
             value = await get_json(f"{base_url}/models")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -140,8 +140,8 @@ class ProviderStore:
             data = {"changed": sorted(given), "address": row.address}
             await self._audit(session, owner, AuditAction.PROVIDER_CHANGED, row.name, data)
             changed = await self._read(session, owner, row)
-        await self._stored.notify()
-        return changed
+        await self._stored.notify()  # a new key may have solved the problem
+        return replace(changed, problem=self._stored.problem(owner.project_id, provider_id))
 
     async def remove(self, owner: ProviderOwner, provider_id: UUID) -> None:
         """Remove a provider with its models. Running calls continue, and no new one begins. Raises `NotFound`,
