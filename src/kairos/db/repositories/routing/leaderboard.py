@@ -32,6 +32,17 @@ class LeaderboardRow:
     """Sum of the known costs."""
 
 
+@dataclass(frozen=True, slots=True)
+class TypeTraffic:
+    """The recent calls of one task type, and how many of them went to one model."""
+
+    task_type: str
+    calls: int
+    of_model: int
+    input_tokens: float | None
+    """Mean over the calls with counted tokens."""
+
+
 async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRow]:
     """Results since then, by task type, best quality first."""
     quality = func.avg(MetricRow.quality)
@@ -53,3 +64,24 @@ async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRo
         .order_by(MetricRow.task_type, quality.desc().nulls_last(), MetricRow.model)
     )
     return [LeaderboardRow(*row) for row in await session.execute(statement)]
+
+
+async def traffic_of(session: AsyncSession, model: str, since: datetime, most: int) -> Sequence[TypeTraffic]:
+    """The `most` task types with the most calls since then, and the calls that went to the model."""
+    calls = func.count()
+    statement = (
+        select(
+            MetricRow.task_type,
+            calls,
+            func.count().filter(MetricRow.model == model),
+            func.avg(MetricRow.input_tokens),
+        )
+        .where(MetricRow.at >= since)
+        .group_by(MetricRow.task_type)
+        .order_by(calls.desc(), MetricRow.task_type)
+        .limit(most)
+    )
+    return [
+        TypeTraffic(name, total, own, None if tokens is None else float(tokens))
+        for name, total, own, tokens in await session.execute(statement)
+    ]
