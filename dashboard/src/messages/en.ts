@@ -7,6 +7,7 @@ import { learning } from "./en/learning";
 import { models } from "./en/models";
 import { overview } from "./en/overview";
 import { plugins } from "./en/plugins";
+import { providers } from "./en/providers";
 import { settings } from "./en/settings";
 import { shell } from "./en/shell";
 import { tasks } from "./en/tasks";
@@ -23,6 +24,7 @@ export const en = {
   ...agents,
   ...plugins,
   ...models,
+  ...providers,
   ...learning,
   ...training,
   ...audit,

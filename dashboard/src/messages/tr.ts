@@ -9,6 +9,7 @@ import { learning } from "./tr/learning";
 import { models } from "./tr/models";
 import { overview } from "./tr/overview";
 import { plugins } from "./tr/plugins";
+import { providers } from "./tr/providers";
 import { settings } from "./tr/settings";
 import { shell } from "./tr/shell";
 import { tasks } from "./tr/tasks";
@@ -24,6 +25,7 @@ export const tr: Translation<Messages> = {
   ...agents,
   ...plugins,
   ...models,
+  ...providers,
   ...learning,
   ...training,
   ...audit,
