@@ -95,6 +95,13 @@ const models = createRoute({
   validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
   component: lazyRouteComponent(() => import("./pages/models/ModelsPage"), "ModelsPage"),
 });
+/** A model's name may contain slashes. Addresses with a fixed part, such as `/models/add`, take precedence. */
+const model = createRoute({
+  getParentRoute: () => app,
+  path: "/models/$",
+  validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
+  component: lazyRouteComponent(() => import("./pages/models/model/ModelPage"), "ModelPage"),
+});
 const learning = createRoute({
   getParentRoute: () => app,
   path: "/learning",
@@ -177,6 +184,7 @@ export const router = createRouter({
       task,
       agents,
       models,
+      model,
       learning,
       label,
       dataset,

@@ -3517,6 +3517,11 @@ export interface components {
              */
             provider_id: string | null;
             /**
+             * Own
+             * @description Whether only this project has it.
+             */
+            own: boolean;
+            /**
              * Base
              * @description The base model, if it is an adapter. Adapters belong to one project.
              */

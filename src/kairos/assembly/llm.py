@@ -115,7 +115,7 @@ async def build_llm(
     statistics = SharedStatistics(database, storage.pubsub, _fading(), settings.router, router.restore)
     router.use_statistics(statistics)
     stack.push_async_callback(statistics.close)
-    preview = RoutingPreview(selector, statistics, lambda: router.default_model)
+    preview = RoutingPreview(selector, statistics.load, lambda: router.default_model)
     contexts = ContextPoller(providers, http, router.contexts, lambda: catalog.every)
     probes = Probes(catalog.servers, health, providers, redis)
 

@@ -70,6 +70,7 @@ class ModelOut(BaseModel):
         description="The source of its entry: kairos.toml, the embedded engine, a stored provider."
     )
     provider_id: UUID | None = Field(description="The stored provider, if it has one.")
+    own: bool = Field(description="Whether only this project has it.")
     base: str | None = Field(description="The base model, if it is an adapter. Adapters belong to one project.")
     adapter_id: UUID | None
     share: float = Field(
@@ -137,6 +138,7 @@ def _response(services: ModelServices, model: Model, figures: object | None) -> 
         capabilities=sorted(model.capabilities),
         origin=model.origin,
         provider_id=model.provider_id,
+        own=model.project_id is not None,
         base=model.base,
         adapter_id=model.adapter_id,
         share=model.share,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil
@@ -12,7 +12,6 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.decision import Decision, Request
 from kairos.llm.routing.scoring import DecisionKind, Exclusion, Score, Term, weighted_terms
 from kairos.llm.routing.selection import ModelSelector
-from kairos.monitoring.shared_statistics import SharedStatistics
 from kairos.tenancy import ProjectId
 
 MEDIAN_BUCKET = 0.5
@@ -89,17 +88,20 @@ class ModelRouting:
 class RoutingPreview:
     """Previews decisions with the statistics, health and weights of this process. Counts and changes nothing."""
 
-    def __init__(self, selector: ModelSelector, statistics: SharedStatistics, default_model: Callable[[], str]) -> None:
-        """`default_model` returns the model for all calls that do not name one; `auto` lets the router choose."""
+    def __init__(
+        self, selector: ModelSelector, load: Callable[[ProjectId], Awaitable[None]], default_model: Callable[[], str]
+    ) -> None:
+        """`load` loads a project's statistics into the selector. `default_model` returns the model for all calls that
+        do not name one; `auto` lets the router choose."""
         self._selector = selector
-        self._statistics = statistics
+        self._load = load
         self._default_model = default_model
 
     async def of(
         self, project_id: ProjectId, model: Model, requests: Iterable[TypicalRequest], *, local_only: bool
     ) -> list[ModelRouting]:
         """Preview the decision for each of these requests of the project."""
-        await self._statistics.load(project_id)
+        await self._load(project_id)
         now = time.time()
         return [self._preview(self._request(project_id, model, each, local_only), model.name, now) for each in requests]
 
