@@ -3639,7 +3639,7 @@ export interface components {
             days: number;
             /**
              * Items
-             * @description The 50 task types with the most recent calls; `general` if there were none.
+             * @description The 30 task types with the most recent calls; `general` if there were none.
              */
             items: components["schemas"]["TaskTypeRoutingOut"][];
         };

@@ -51,6 +51,6 @@ async def show_history(
     services.router.require(name, member.project_id)
     step, empty = step_of(days), periods(days, datetime.now(UTC))
     async with services.database.project(member.project_id) as session:
-        groups = await metrics.by_period(session, name, empty[0].at, step)
+        groups = await metrics.by_period(session, name, empty[0].at, step.value)
     items = [PeriodOut.model_validate(period, from_attributes=True) for period in fill(empty, groups)]
     return ModelHistory(model=name, days=days, step=step, items=items)

@@ -34,7 +34,7 @@ from kairos.text import Text
 
 routes = APIRouter(prefix="/api/models", tags=["models"], route_class=JsonRoute)
 
-MAX_TYPES = 50
+MAX_TYPES = 30
 """Maximum task types in a response: callers choose their names freely."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -102,8 +103,11 @@ class RoutingPreview:
     ) -> list[ModelRouting]:
         """Preview the decision for each of these requests of the project."""
         await self._load(project_id)
-        now = time.time()
-        return [self._preview(self._request(project_id, model, each, local_only), model.name, now) for each in requests]
+        now, found = time.time(), []
+        for each in requests:
+            found.append(self._preview(self._request(project_id, model, each, local_only), model.name, now))
+            await asyncio.sleep(0)  # with thousands of models, a preview takes some milliseconds
+        return found
 
     def _request(self, project_id: ProjectId, model: Model, typical: TypicalRequest, local_only: bool) -> Request:
         named = self._default_model()
@@ -119,26 +123,27 @@ class RoutingPreview:
 
     def _preview(self, request: Request, model: str, now: float) -> ModelRouting:
         decision = self._selector.preview(request, now)
-        scores = {score.model: score for score in decision.candidates}
-        own = self._scored(request, scores.pop(model, None), now)
-        best = next(iter(scores), None) if decision.chosen == model else decision.chosen
-        rival = self._scored(request, scores.get(best or ""), now)
+        chosen = decision.chosen
+        other = next((name for name in decision.ranked if name != model), None) if chosen == model else chosen
+        own, rival = self._scored(decision, model), self._scored(decision, other)
         exclusion = next((each for each in decision.excluded if each.model == model), None)
         return ModelRouting(
             task_type=request.task_type,
             reason=_reason(decision, model, own, rival),
-            chosen=decision.chosen,
+            chosen=chosen,
             own=own,
             rival=rival,
             deciding=_deciding(own, rival),
             exclusion=exclusion,
         )
 
-    def _scored(self, request: Request, score: Score | None, now: float) -> PreviewedScore | None:
+    def _scored(self, decision: Decision, model: str | None) -> PreviewedScore | None:
+        score = None if model is None else decision.score_of(model)
         if score is None:
             return None
-        uncertainty = self._selector.uncertainty(request.project_id, request.task_type, score.model, now)
-        return PreviewedScore(score, weighted_terms(score, self._selector.weights), uncertainty)
+        request, weights = decision.request, self._selector.weights
+        uncertainty = self._selector.uncertainty(request.project_id, request.task_type, score.model, decision.at)
+        return PreviewedScore(score, weighted_terms(score, weights), uncertainty)
 
 
 def _reason(decision: Decision, model: str, own: PreviewedScore | None, rival: PreviewedScore | None) -> RoutingReason:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select, text
+from sqlalchemy import BigInteger, case, cast, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
@@ -79,8 +79,8 @@ async def by_period(session: AsyncSession, model: str, since: datetime, period: 
             func.percentile_cont(0.5).within_group(MetricRow.duration_s),
             func.avg(MetricRow.first_token_s),
             func.percentile_cont(0.5).within_group(MetricRow.first_token_s),
-            func.sum(MetricRow.input_tokens),
-            func.sum(MetricRow.output_tokens),
+            cast(func.sum(MetricRow.input_tokens), BigInteger),
+            cast(func.sum(MetricRow.output_tokens), BigInteger),
             func.sum(MetricRow.cost_usd),
         )
         .where(MetricRow.model == model, MetricRow.at >= since)
