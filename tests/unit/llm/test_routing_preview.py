@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -41,7 +42,8 @@ def selector(
 
 
 def set_quality(router: ModelSelector, n: float = 1000, **means: float) -> None:
-    rows = {name: Statistics(n=n, s=n * mean, q=n * mean) for name, mean in means.items()}
+    now = time.time()
+    rows = {name: Statistics(n=n, s=n * mean, q=n * mean, last_change=now) for name, mean in means.items()}
     router.restore(PROJECT, "t", int(n), rows)
 
 
@@ -144,7 +146,7 @@ def test_incumbent_is_kept_against_a_slightly_better_model():
 
 def test_unmeasured_model_is_chosen_for_exploration():
     router = selector()
-    router.restore(PROJECT, "t", 60, {name: Statistics(n=30, s=15, q=15) for name in ("a", "b")})
+    set_quality(router, n=30, a=0.5, b=0.5)
     assert preview(router, "c").reason is RoutingReason.EXPLORATION
 
 
