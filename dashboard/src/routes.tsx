@@ -95,13 +95,6 @@ const models = createRoute({
   validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
   component: lazyRouteComponent(() => import("./pages/models/ModelsPage"), "ModelsPage"),
 });
-/** A model's name may contain slashes. Addresses with a fixed part, such as `/models/add`, take precedence. */
-const model = createRoute({
-  getParentRoute: () => app,
-  path: "/models/$",
-  validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
-  component: lazyRouteComponent(() => import("./pages/models/model/ModelPage"), "ModelPage"),
-});
 const learning = createRoute({
   getParentRoute: () => app,
   path: "/learning",
@@ -172,6 +165,14 @@ const users = createRoute({
   component: lazyRouteComponent(() => import("./pages/users/UsersPage"), "UsersPage"),
 });
 
+/** A model's name may contain slashes. Addresses with a fixed part, such as `/models/add`, take precedence. */
+const model = createRoute({
+  getParentRoute: () => app,
+  path: "/models/$",
+  validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
+  component: lazyRouteComponent(() => import("./pages/models/model/ModelPage"), "ModelPage"),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
@@ -184,7 +185,6 @@ export const router = createRouter({
       task,
       agents,
       models,
-      model,
       learning,
       label,
       dataset,
@@ -195,6 +195,7 @@ export const router = createRouter({
       settings,
       settingsSection,
       users,
+      model,
     ]),
   ]),
   parseSearch,

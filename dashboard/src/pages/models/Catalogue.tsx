@@ -1,15 +1,21 @@
-import { useQuery } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { CircleAlert, CircleCheck, CircleHelp, TriangleAlert } from "lucide-react";
+import { useState } from "react";
+import { api, ok } from "../../api/client";
 import type { ModelOut } from "../../api/types";
-import { modelsQuery } from "../../api/queries";
+import { toProblem } from "../../api/problem";
+import { modelsQuery, projectKey, useMe } from "../../api/queries";
+import { Badge } from "../../components/Badge";
+import { Button } from "../../components/Button";
 import { EmptyState } from "../../components/EmptyState";
 import { Loaded } from "../../components/Loaded";
 import { ModelLink } from "../../components/ModelLink";
 import { Section } from "../../components/Section";
+import { showToast } from "../../components/Toast";
 import { Duration, Money, Num, Unknown } from "../../components/Values";
 import { useFormats } from "../../i18n/format";
-import { useT } from "../../i18n/i18n";
+import { translate, useT } from "../../i18n/i18n";
 import { families } from "./families";
-import { Health, TryAgain } from "./Health";
 
 export function Catalogue() {
   const t = useT();
@@ -101,6 +107,42 @@ export function Fact({ name, children }: { name: string; children: React.ReactNo
     <div>
       <dt>{name}</dt>
       <dd>{children}</dd>
+    </div>
+  );
+}
+
+export function Health({ state }: { state: string }) {
+  const t = useT();
+  if (state === "healthy") return <Badge tone="good" icon={<CircleCheck aria-hidden />}>{t("models.healthy")}</Badge>;
+  if (state === "degraded") return <Badge tone="warn" icon={<TriangleAlert aria-hidden />}>{t("models.degraded")}</Badge>;
+  if (state === "unhealthy") return <Badge tone="bad" icon={<CircleAlert aria-hidden />}>{t("models.unhealthy")}</Badge>;
+  return <Badge icon={<CircleHelp aria-hidden />}>{state}</Badge>;
+}
+
+/** Closes the circuit breaker of an unhealthy model. Operators only. */
+export function TryAgain({ model }: { model: ModelOut }) {
+  const t = useT();
+  const operator = useMe()?.operator ?? false;
+  const client = useQueryClient();
+  const [busy, setBusy] = useState(false);
+  if (!operator || model.health === "healthy") return null;
+  async function reset() {
+    setBusy(true);
+    try {
+      await ok(api.POST("/api/models/{name}/reset", { params: { path: { name: model.name } } }));
+      showToast(translate("models.reset_done", { name: model.name }));
+      await client.invalidateQueries({ queryKey: projectKey("models") });
+    } catch (error) {
+      showToast(toProblem(error).detail || translate("error.unreachable"), { tone: "bad" });
+    } finally {
+      setBusy(false);
+    }
+  }
+  return (
+    <div>
+      <Button size="small" busy={busy} title={t("models.reset_hint")} onClick={() => void reset()}>
+        {t("common.retry")}
+      </Button>
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { ModelLink } from "../../../components/ModelLink";
 import { Fact, Panel } from "../../../components/Panel";
 import { useFormats } from "../../../i18n/format";
 import { useT } from "../../../i18n/i18n";
-import { Health } from "../Health";
+import { Health } from "../Catalogue";
 
 /** The adapters of a base model; the base model of an adapter. */
 export function ModelFamily({ model, models }: { model: ModelOut; models: ModelOut[] }) {

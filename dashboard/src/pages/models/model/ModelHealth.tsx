@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import type { ModelHistory as History, ModelOut, PeriodOut } from "../../../api/types";
+import type { ModelOut } from "../../../api/types";
 import { StackedBand } from "../../../components/Charts";
 import { EmptyState } from "../../../components/EmptyState";
 import { Loaded } from "../../../components/Loaded";
@@ -9,10 +9,9 @@ import { Duration, Money, Num, Percent } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
 import { translate, useT, type MessageKey } from "../../../i18n/i18n";
 import { en } from "../../../messages/en";
-import { Fact } from "../Catalogue";
-import { Health, TryAgain } from "../Health";
+import { Fact, Health, TryAgain } from "../Catalogue";
 import { callColumns, failed, sums } from "./history";
-import { historyQuery } from "./queries";
+import { historyQuery, type History, type PeriodOut } from "./queries";
 
 /** The state of the circuit breaker now, and the calls of each period with the reasons of failures. */
 export function ModelHealth({ model, days }: { model: ModelOut; days: number }) {

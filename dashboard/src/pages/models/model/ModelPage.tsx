@@ -9,7 +9,7 @@ import { PageHeader } from "../../../components/PageHeader";
 import { Panel } from "../../../components/Panel";
 import { SkeletonRows } from "../../../components/Skeleton";
 import { useT } from "../../../i18n/i18n";
-import { Health } from "../Health";
+import { Health } from "../Catalogue";
 import { TryModel } from "../TryModel";
 import { Capabilities, Limits } from "./ModelFacts";
 import { ModelFamily } from "./ModelFamily";

@@ -1,6 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
 import { CircleCheck, CircleMinus, CircleSlash } from "lucide-react";
-import type { PreviewedScoreOut, TaskTypeRoutingOut } from "../../../api/types";
 import { Badge } from "../../../components/Badge";
 import { Bars } from "../../../components/Charts";
 import { Loaded } from "../../../components/Loaded";
@@ -11,7 +10,7 @@ import { useFormats } from "../../../i18n/format";
 import { useT } from "../../../i18n/i18n";
 import { TERMS, type Term } from "../../tasks/detail/scores";
 import { Fact } from "../Catalogue";
-import { routingQuery } from "./queries";
+import { routingQuery, type PreviewedScoreOut, type TaskTypeRoutingOut } from "./queries";
 import { outcomeOf, reasonOf } from "./reasons";
 
 /** For each task type, the decision that the router would make now, as seen by this model. */

@@ -24,7 +24,7 @@ function ProviderLink({ id, own }: { id: string; own: boolean }) {
   return (
     <>
       {" "}
-      <Link to={PROVIDER} params={{ providerId: id } as never}>
+      <Link to={PROVIDER} params={{ providerId: id } as never} search={(own ? { own: "true" } : {}) as never}>
         {t("model.provider")}
       </Link>
     </>

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { PeriodOut } from "../../../api/types";
+import type { PeriodOut } from "./queries";
 import { callColumns, sums } from "./history";
 
 const period = (calls: number, failures: Record<string, number> = {}, cost_usd: number | null = null) =>

@@ -1,4 +1,4 @@
-import type { PeriodOut } from "../../../api/types";
+import type { PeriodOut } from "./queries";
 
 export interface CallColumns {
   /** First the calls that succeeded, then the errors by number, descending. */

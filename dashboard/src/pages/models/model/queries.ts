@@ -1,6 +1,12 @@
 import { queryOptions } from "@tanstack/react-query";
 import { api, ok } from "../../../api/client";
 import { projectKey } from "../../../api/queries";
+import type { components } from "../../../api/schema";
+
+export type History = components["schemas"]["ModelHistory"];
+export type PeriodOut = components["schemas"]["PeriodOut"];
+export type PreviewedScoreOut = components["schemas"]["PreviewedScoreOut"];
+export type TaskTypeRoutingOut = components["schemas"]["TaskTypeRoutingOut"];
 
 /** Calls and decisions are not announced by events of their own. */
 const REFETCH_MS = 30_000;

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { PreviewedScoreOut, TaskTypeRoutingOut } from "../../../api/types";
+import type { PreviewedScoreOut, TaskTypeRoutingOut } from "./queries";
 import { outcomeOf, reasonOf } from "./reasons";
 
 const score = (model: string, values: Partial<PreviewedScoreOut> = {}) =>

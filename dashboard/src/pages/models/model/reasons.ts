@@ -1,4 +1,4 @@
-import type { TaskTypeRoutingOut } from "../../../api/types";
+import type { TaskTypeRoutingOut } from "./queries";
 import { formatDuration, formatMoney, formatNumber } from "../../../i18n/format";
 import { translate as t, type MessageKey } from "../../../i18n/i18n";
 
