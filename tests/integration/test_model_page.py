@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.engine import make_url
 
+from kairos.agents.judge import JUDGE_TASK_TYPE
 from kairos.config import ModelSettings
 from kairos.db.models import DecisionRow, MetricRow
 from kairos.db.repositories.monitoring import metrics
@@ -192,6 +193,13 @@ class TestRouting:
         assert changed.status == 200, changed.body
         [item] = (await owner.get(path("far", "routing")))["items"]
         assert (item["exclusion"]["reason"], item["chosen"]) == ("not_local", "echo")
+
+    async def test_calls_of_the_judge_are_no_task_type(self, app: KairosApp, owner: Caller):
+        """The judge names its model, so the router has no choice."""
+        await add_call(app, "far", datetime.now(UTC), task_type=JUDGE_TASK_TYPE)
+        await add_call(app, "far", datetime.now(UTC), task_type="code")
+        items = (await owner.get(path("far", "routing")))["items"]
+        assert [item["task_type"] for item in items] == ["code"]
 
     async def test_number_of_task_types_is_bounded(self, app: KairosApp, owner: Caller):
         now = datetime.now(UTC)

@@ -12,6 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import MetricRow
 
 
+OWN_TYPES = "kairos:"
+"""Prefix of the task types of Kairos' own calls, such as the judge's."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaderboardRow:
     """One model at one task type in one project."""
@@ -67,7 +71,10 @@ async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRo
 
 
 async def traffic_of(session: AsyncSession, model: str, since: datetime, most: int) -> Sequence[TypeTraffic]:
-    """The `most` task types with the most calls since then, and the calls that went to the model."""
+    """The `most` task types with the most calls since then, and the calls that went to the model.
+
+    Without Kairos' own calls, which name their model.
+    """
     calls = func.count()
     statement = (
         select(
@@ -76,7 +83,7 @@ async def traffic_of(session: AsyncSession, model: str, since: datetime, most: i
             func.count().filter(MetricRow.model == model),
             func.avg(MetricRow.input_tokens),
         )
-        .where(MetricRow.at >= since)
+        .where(MetricRow.at >= since, MetricRow.task_type.not_like(f"{OWN_TYPES}%"))
         .group_by(MetricRow.task_type)
         .order_by(calls.desc(), MetricRow.task_type)
         .limit(most)
