@@ -176,6 +176,14 @@ const users = createRoute({
   component: lazyRouteComponent(() => import("./pages/users/UsersPage"), "UsersPage"),
 });
 
+/** A model's name may contain slashes. Addresses with a fixed part, such as `/models/add`, take precedence. */
+const model = createRoute({
+  getParentRoute: () => app,
+  path: "/models/$",
+  validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
+  component: lazyRouteComponent(() => import("./pages/models/model/ModelPage"), "ModelPage"),
+});
+
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
@@ -200,6 +208,7 @@ export const router = createRouter({
       settings,
       settingsSection,
       users,
+      model,
     ]),
   ]),
   parseSearch,

@@ -143,6 +143,11 @@ async def test_canary_is_listed_below_its_base_model(browser: Browser, demo: Ada
             await ada.screenshot(f"models-adapter-{appearance}")
             assert await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         await card.get_by_role("link", name=adapter.name).click()
+        await expect(ada.page.get_by_role("heading", level=1)).to_have_text(adapter.name)
+        await expect(ada.page.get_by_role("main")).to_contain_text(f"Adapter of {BASE}")
+        faults["page"] = await ada.faults()
+        await ada.screenshot("model-adapter")
+        await ada.page.get_by_role("link", name="Evaluation and training").click()
         await expect(ada.page).to_have_url(f"{demo.address}/learning/adapters/{adapter.id}")
         await expect_state(ada.page, "Canary")
         assert ada.errors == []

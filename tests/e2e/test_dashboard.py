@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def pages(person: PersonWithData) -> dict[str, str]:
         "models": "/models",
         "models-add": "/models/add",
         "provider": f"/models/providers/{person.provider}?own=true",
+        "model": "/models/large",
         "learning": "/learning",
         "learning-label": "/learning/label",
         "learning-dataset": "/learning/dataset",
@@ -97,6 +99,48 @@ async def test_no_page_contains_data_of_another_project(browser: Browser, compan
             await visitor.page.goto(f"{company.address}/tasks/{other.tasks[0]}")
             await expect(visitor.page.get_by_role("alert")).to_contain_text(other.tasks[0])
             assert other.marker not in await visitor.text()
+
+
+async def test_model_page_shows_what_the_router_does_and_asks_the_model(browser: Browser, company: Demo):
+    async with Visitor.in_new_context(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open("/models")
+        page, main = ada.page, ada.page.get_by_role("main")
+        await page.get_by_role("article", name="small", exact=True).get_by_role("link", name="small").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("small")
+        await expect(main).to_contain_text("From kairos.toml")
+        await expect(main).to_contain_text("The circuit breaker is closed")
+        await expect(page.get_by_role("img", name="Calls by period")).to_be_visible()
+        routing = page.get_by_role("region", name="What the router does with it")
+        code = routing.get_by_role("group").filter(has_text="code")
+        await expect(code).to_contain_text(re.compile("Chosen|Not chosen"))
+        await expect(code).to_contain_text("of recent calls")
+        results = page.get_by_role("region", name="Results by task type")
+        await expect(results.get_by_role("row").filter(has_text="code")).to_be_visible()
+        await page.get_by_role("combobox", name="Period", exact=True).select_option("1")
+        await expect(page.get_by_role("img", name="Calls by period")).to_be_visible()
+        await page.get_by_label("Prompt for small").fill("Write it on the page (aurora)")
+        await page.get_by_role("button", name="Ask small").click()
+        await expect(page.get_by_role("region", name="Answer", exact=True)).to_contain_text(
+            "def median", timeout=20_000
+        )
+        assert await ada.faults() == []
+        await ada.screenshot("model-asked")
+        assert ada.errors == []
+
+
+async def test_page_of_an_unknown_model_leads_back(browser: Browser, company: Demo):
+    """Names with slashes, dots and signs are part of the address, also when the page is loaded from it."""
+    name = "vendor/gone-2.5:7b@x"
+    async with Visitor.in_new_context(browser, company.address) as ada:
+        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.open(f"/models/{name}")
+        await expect(ada.page.get_by_role("main")).to_contain_text(f"No model is named {name}")
+        assert await ada.faults() == []
+        await ada.screenshot("model-gone")
+        await ada.page.get_by_role("link", name="All models").click()
+        await expect(ada.page.get_by_role("article", name="small", exact=True)).to_be_visible()
+        assert ada.errors == []
 
 
 async def test_project_is_created_in_the_dialog_and_selected(browser: Browser, company: Demo):
@@ -273,6 +317,9 @@ async def test_language_follows_the_browser(browser: Browser, company: Demo):
         await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Genel bakış")
         assert await ada.page.evaluate("document.documentElement.lang") == "tr"
         await ada.screenshot("overview-tr")
+        await ada.open("/models/small")
+        await expect(ada.page.get_by_role("heading", name="Yönlendirici bu modelle ne yapıyor")).to_be_visible()
+        await ada.screenshot("model-tr")
 
 
 async def test_failed_sign_in_shows_the_reason(browser: Browser, company: Demo):

@@ -74,6 +74,14 @@ async def listed_traffic(world: World) -> ApiRequest:
     return ApiRequest("/api/router/traffic", ids=(await world.decision(),))
 
 
+async def model_history(world: World) -> ApiRequest:
+    return ApiRequest("/api/models/echo/history", ids=(await world.call("echo"),))
+
+
+async def model_routing(world: World) -> ApiRequest:
+    return ApiRequest("/api/models/echo/routing", ids=(await world.call("echo"),))
+
+
 async def member(world: World) -> ApiRequest:
     user_id = await world.member()
     return ApiRequest(f"/api/members/{user_id}", {"role": "viewer"}, (user_id,))
@@ -288,6 +296,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("POST", "/api/dataset/{sample_id}/undo"): Case(Kind.NAMED, undone_sample),
     ("DELETE", "/api/dataset/{sample_id}"): Case(Kind.NAMED, of_sample()),
     ("GET", "/api/models"): Case(Kind.LISTED, fixed("/api/models"), viewer_may=True),
+    ("GET", "/api/models/{name}/history"): Case(Kind.LISTED, model_history, viewer_may=True),
+    ("GET", "/api/models/{name}/routing"): Case(Kind.LISTED, model_routing, viewer_may=True),
     ("GET", "/api/models/{name}"): Case(Kind.LISTED, fixed("/api/models/echo"), viewer_may=True),
     ("GET", "/api/project/providers"): Case(Kind.LISTED, listed_providers),
     ("POST", "/api/project/providers"): Case(Kind.LISTED, new_provider),

@@ -19,6 +19,8 @@ NAME = "echo@of-y-v1"
 ADAPTER_ID = new_id()
 MODEL_ROUTES = (
     "/api/models",
+    "/api/models/echo/history",
+    "/api/models/echo/routing",
     "/api/overview",
     "/api/health/ready",
     "/api/leaderboard",
@@ -93,5 +95,8 @@ async def test_operator_outside_the_project_cannot_reset_an_adapter(world: World
 
 
 async def test_adapter_details_are_served_to_its_own_project_only(world: World, router: LLMRouter):
-    assert (await world.b.get(f"/api/models/{NAME}")).status == 200
-    assert (await world.a.get(f"/api/models/{NAME}")).status == 422
+    for tail in ("", "/history", "/routing"):
+        assert (await world.b.get(f"/api/models/{NAME}{tail}")).status == 200
+        theirs, nobodys = [await world.a.get(f"/api/models/{name}{tail}") for name in (NAME, "echo@of-n-v1")]
+        assert theirs.status == nobodys.status == 422
+        assert str(theirs.body).replace(NAME, "echo@of-n-v1") == str(nobodys.body)

@@ -15,6 +15,7 @@ from kairos.db.models import (
     AdapterRow,
     AdapterState,
     DecisionRow,
+    MetricRow,
     Role,
     SampleRow,
     TaskRow,
@@ -123,6 +124,13 @@ class World:
             row = {"project_id": self.y, "id": decision_id, "candidates": [], "excluded": [], **values}
             await session.execute(insert(DecisionRow).values(row))
         return decision_id
+
+    async def call(self, model: str) -> UUID:
+        """Create a failed call of B. Returns the id of its row."""
+        values = {"id": new_id(), "model": model, "task_type": SECRET, "success": False, "error": SECRET}
+        async with self.app.database.project(self.y) as session:
+            await session.execute(insert(MetricRow).values(project_id=self.y, duration_s=1.0, **values))
+        return values["id"]
 
     async def member(self, role: Role = Role.MEMBER) -> UUID:
         """Add a member to Y."""

@@ -23,7 +23,9 @@ def client(tmp_path: Path) -> TestClient:
     return TestClient(app)
 
 
-@pytest.mark.parametrize("path", ["/", "/tasks", "/tasks/123", "/join"])
+@pytest.mark.parametrize(
+    "path", ["/", "/tasks", "/tasks/123", "/join", "/models/ollama/qwen2.5:7b", "/models/a@b-v1.2"]
+)
 def test_every_page_is_the_application(client: TestClient, path: str):
     answer = client.get(path)
     assert (answer.status_code, answer.text) == (200, "<!doctype html>the page")
@@ -44,7 +46,9 @@ def test_files_with_a_digest_in_their_name_are_immutable(client: TestClient):
     assert same.status_code == 304
 
 
-@pytest.mark.parametrize("path", ["/assets/gone.js", "/favicon.png", "/..%2f..%2fetc%2fpasswd.txt", "/%2e%2e/x.py"])
+@pytest.mark.parametrize(
+    "path", ["/assets/gone.js", "/favicon.png", "/tasks/a.js", "/..%2f..%2fetc%2fpasswd.txt", "/%2e%2e/x.py"]
+)
 def test_missing_file_gives_404(client: TestClient, path: str):
     assert client.get(path).status_code == 404
 

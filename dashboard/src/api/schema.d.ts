@@ -1627,6 +1627,49 @@ export interface paths {
         patch: operations["change_project_model_api_project_providers__provider_id__models__model_id__patch"];
         trace?: never;
     };
+    "/api/models/{name}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show History
+         * @description The calls of a model by day, and by hour for at most two days: failures, times, tokens and cost.
+         */
+        get: operations["show_history_api_models__name__history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/models/{name}/routing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Routing
+         * @description The model's score at each task type of the project if a typical request were routed now, and the reason why the
+         *     model would or would not be chosen.
+         *
+         *     Uses the statistics and health known to the responding daemon. Nothing is counted as a decision.
+         */
+        get: operations["show_routing_api_models__name__routing_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/models": {
         parameters: {
             query?: never;
@@ -2220,6 +2263,11 @@ export interface components {
              */
             reason: string | null;
         };
+        /**
+         * BreakerState
+         * @enum {string}
+         */
+        BreakerState: "closed" | "open" | "half_open" | "refused";
         /** CacheOut */
         CacheOut: {
             /** Entries */
@@ -3468,6 +3516,23 @@ export interface components {
          * @enum {string}
          */
         ModelHealthState: "healthy" | "degraded" | "unhealthy";
+        /**
+         * ModelHistory
+         * @description The calls of one model in this project, with a period for each hour or day.
+         */
+        ModelHistory: {
+            /** Model */
+            model: string;
+            /** Days */
+            days: number;
+            /** @description Hours for at most two days. */
+            step: components["schemas"]["Step"];
+            /**
+             * Items
+             * @description In order; periods without calls are included.
+             */
+            items: components["schemas"]["PeriodOut"][];
+        };
         /** ModelList */
         ModelList: {
             /** Items */
@@ -3523,6 +3588,11 @@ export interface components {
              */
             provider_id: string | null;
             /**
+             * Own
+             * @description Whether only this project has it.
+             */
+            own: boolean;
+            /**
              * Base
              * @description The base model, if it is an adapter. Adapters belong to one project.
              */
@@ -3537,6 +3607,13 @@ export interface components {
             health: components["schemas"]["ModelHealthState"];
             /** Health Detail */
             health_detail: string;
+            /** @description State of its circuit breaker. */
+            breaker: components["schemas"]["BreakerState"];
+            /**
+             * Retry At
+             * @description When an open circuit breaker lets the next call try; null if unknown.
+             */
+            retry_at: string | null;
             /**
              * Adjustments
              * @description Changes to requests because its server refused the original parameters.
@@ -3621,6 +3698,21 @@ export interface components {
             duration_s: number | null;
             /** Cost Usd */
             cost_usd: number | null;
+        };
+        /** ModelRoutingOut */
+        ModelRoutingOut: {
+            /** Model */
+            model: string;
+            /**
+             * Days
+             * @description Period of `calls` and `share`.
+             */
+            days: number;
+            /**
+             * Items
+             * @description The 30 task types with the most recent calls; `general` if there were none.
+             */
+            items: components["schemas"]["TaskTypeRoutingOut"][];
         };
         /** ModelsBody */
         ModelsBody: {
@@ -3788,6 +3880,53 @@ export interface components {
             adapters_need_approval: number;
         };
         /**
+         * PeriodOut
+         * @description The calls of one hour or day (UTC).
+         */
+        PeriodOut: {
+            /**
+             * At
+             * Format: date-time
+             * @description Start of the period.
+             */
+            at: string;
+            /** Calls */
+            calls: number;
+            /**
+             * Failures
+             * @description Number of failed calls by error code.
+             */
+            failures: {
+                [key: string]: number;
+            };
+            /**
+             * Duration S
+             * @description Mean of the calls that succeeded.
+             */
+            duration_s: number | null;
+            /** Median Duration S */
+            median_duration_s: number | null;
+            /**
+             * First Token S
+             * @description Mean of the calls that succeeded.
+             */
+            first_token_s: number | null;
+            /** Median First Token S */
+            median_first_token_s: number | null;
+            /**
+             * Input Tokens
+             * @description As counted by the server; null if it did not count.
+             */
+            input_tokens: number | null;
+            /** Output Tokens */
+            output_tokens: number | null;
+            /**
+             * Cost Usd
+             * @description Sum of the known costs.
+             */
+            cost_usd: number | null;
+        };
+        /**
          * Permission
          * @description A permission that a route requires. API keys have a subset of them as scopes.
          * @enum {string}
@@ -3889,6 +4028,88 @@ export interface components {
          * @enum {string}
          */
         PluginState: "loaded" | "failed" | "set_aside" | "disabled";
+        /**
+         * PreviewedScoreOut
+         * @description A candidate's score with its weighted terms.
+         */
+        PreviewedScoreOut: {
+            /** Model */
+            model: string;
+            /**
+             * N
+             * @description Decayed number of quality observations of this task type.
+             */
+            n: number;
+            /**
+             * Pending
+             * @description Decisions that awaited a verdict.
+             */
+            pending: number;
+            /**
+             * Mu
+             * @description Expected quality.
+             */
+            mu: number;
+            /**
+             * Prior
+             * @description Expected quality before any observation at this task type.
+             */
+            prior: number;
+            /**
+             * Prior Share
+             * @description Weight of the prior in `mu`, in [0, 1].
+             */
+            prior_share: number;
+            /**
+             * Bonus
+             * @description Exploration bonus for uncertainty.
+             */
+            bonus: number;
+            /**
+             * Cost
+             * @description Cost term in [0, 1], not weighted.
+             */
+            cost: number;
+            /**
+             * Expected Cost
+             * @description US dollars; null if the price is unknown.
+             */
+            expected_cost: number | null;
+            /**
+             * Latency
+             * @description Latency term in [0, 1], not weighted.
+             */
+            latency: number;
+            /**
+             * Expected Latency S
+             * @description Seconds; null if nothing was measured.
+             */
+            expected_latency_s: number | null;
+            /**
+             * Health
+             * @description Penalty for a degraded model.
+             */
+            health: number;
+            /**
+             * Switching
+             * @description Penalty for loading the model into a shared runner.
+             */
+            switching: number;
+            /** Utility */
+            utility: number;
+            /**
+             * Interval
+             * @description Half-width of the 95 % interval of `mu`.
+             */
+            interval: number;
+            /**
+             * Terms
+             * @description Weighted terms; their sum is the utility.
+             */
+            terms: {
+                [key: string]: number;
+            };
+        };
         /**
          * PriceBody
          * @description USD per million tokens.
@@ -4444,6 +4665,12 @@ export interface components {
              */
             unreadable: number;
         };
+        /**
+         * RoutingReason
+         * @description The reason why the router would or would not choose a model now.
+         * @enum {string}
+         */
+        RoutingReason: "highest_score" | "exploration" | "kept" | "only_candidate" | "default_model" | "last_resort" | "lower_score" | "other_kept" | "other_default" | "excluded";
         /** RunBody */
         RunBody: {
             /**
@@ -4799,6 +5026,12 @@ export interface components {
              */
             joined: number;
         };
+        /**
+         * Step
+         * @description Length of a period.
+         * @enum {string}
+         */
+        Step: "hour" | "day";
         /** StoredModelOut */
         StoredModelOut: {
             /**
@@ -5075,11 +5308,48 @@ export interface components {
             models: components["schemas"]["ModelResultOut"][];
         };
         /**
+         * TaskTypeRoutingOut
+         * @description What the router would do with the model for a typical request of a task type.
+         */
+        TaskTypeRoutingOut: {
+            /** Task Type */
+            task_type: string;
+            /**
+             * Calls
+             * @description Recent calls of this task type to the model.
+             */
+            calls: number;
+            /**
+             * Share
+             * @description Their share of all recent calls of the type; null if there were none.
+             */
+            share: number | null;
+            reason: components["schemas"]["RoutingReason"];
+            /**
+             * Chosen
+             * @description The model that would be chosen; null if none can be called.
+             */
+            chosen: string | null;
+            /** @description The model's score; null if it is excluded. */
+            own: components["schemas"]["PreviewedScoreOut"] | null;
+            /** @description The chosen candidate; for the chosen model, the best other one. */
+            rival: components["schemas"]["PreviewedScoreOut"] | null;
+            /** @description The term in which the better of both is furthest ahead. */
+            deciding: components["schemas"]["Term"] | null;
+            exclusion: components["schemas"]["ExclusionOut"] | null;
+        };
+        /**
          * TaskTypeSource
          * @description Where the task type of a request comes from.
          * @enum {string}
          */
         TaskTypeSource: "caller" | "classifier" | "default";
+        /**
+         * Term
+         * @description A term of the score.
+         * @enum {string}
+         */
+        Term: "quality" | "bonus" | "cost" | "latency" | "health" | "switching";
         /** TestBody */
         TestBody: {
             kind: components["schemas"]["ProviderKind"];
@@ -8274,6 +8544,62 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    show_history_api_models__name__history_get: {
+        parameters: {
+            query?: {
+                days?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelHistory"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    show_routing_api_models__name__routing_get: {
+        parameters: {
+            query?: {
+                days?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelRoutingOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
             422: components["responses"]["UnprocessableEntity"];
             503: components["responses"]["ServiceUnavailable"];
         };

@@ -69,6 +69,11 @@ export function formatDay(day: string): string {
   return cached("day", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(`${day.slice(0, 10)}T00:00:00Z`));
 }
 
+export function formatHour(iso: string): string {
+  const options = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" } as const;
+  return cached("hour", (l) => new Intl.DateTimeFormat(l, options)).format(new Date(iso));
+}
+
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["year", 31_536_000],
   ["month", 2_592_000],
@@ -101,6 +106,7 @@ export function useFormats() {
     time: formatTime,
     date: formatDate,
     day: formatDay,
+    hour: formatHour,
     relative: formatRelative,
   };
 }

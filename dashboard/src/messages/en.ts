@@ -4,6 +4,7 @@ import { common } from "./en/common";
 import { config } from "./en/config";
 import { entry } from "./en/entry";
 import { learning } from "./en/learning";
+import { model } from "./en/model";
 import { models } from "./en/models";
 import { overview } from "./en/overview";
 import { plugins } from "./en/plugins";
@@ -23,6 +24,7 @@ export const en = {
   ...tasks,
   ...agents,
   ...plugins,
+  ...model,
   ...models,
   ...providers,
   ...learning,

@@ -6,6 +6,7 @@ import { common } from "./tr/common";
 import { config } from "./tr/config";
 import { entry } from "./tr/entry";
 import { learning } from "./tr/learning";
+import { model } from "./tr/model";
 import { models } from "./tr/models";
 import { overview } from "./tr/overview";
 import { plugins } from "./tr/plugins";
@@ -24,6 +25,7 @@ export const tr: Translation<Messages> = {
   ...tasks,
   ...agents,
   ...plugins,
+  ...model,
   ...models,
   ...providers,
   ...learning,

@@ -24,6 +24,8 @@ from kairos.api.routes import (
     joining,
     keys,
     members,
+    model_history,
+    model_routing,
     models,
     overview,
     plugins,
@@ -64,6 +66,8 @@ ROUTERS = tuple(
         plugins,
         providers,
         project_providers,
+        model_history,  # before `models`, whose paths end with any name
+        model_routing,
         models,
         router,
         cache,

@@ -20,6 +20,8 @@ FILES = Path(__file__).parent.parent / "dashboard_files"
 INDEX = "index.html"
 HASHED = "assets/"
 """Folder of files whose names contain a digest of their content."""
+MODEL_PAGES = "models/"
+"""Pages whose addresses end with the name of a model, which may contain dots."""
 SMALLEST_GZIPPED = 1024
 
 HEADERS = {
@@ -76,12 +78,17 @@ def install(app: FastAPI, folder: Path = FILES) -> None:
     async def page(request: Request) -> Response:
         path: str = request.path_params["path"]
         file = files.get(path)
-        if file is None and (path.startswith(HASHED) or "." in path.rpartition("/")[2]):
+        if file is None and _names_file(path):
             raise HTTPException(404)
         return _answer(request, file or index)
 
     register_url_convertor("page", _OutsideApi())
     app.add_api_route("/{path:page}", page, methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def _names_file(path: str) -> bool:
+    """Whether a path is that of a file and not of a page."""
+    return path.startswith(HASHED) or ("." in path.rpartition("/")[2] and not path.startswith(MODEL_PAGES))
 
 
 def _read(folder: Path) -> dict[str, _File]:

@@ -89,6 +89,7 @@ def _api_components(parts: Components) -> ApiComponents:
             parts.configuration,
             parts.storage.database,
             parts.llm.router,
+            parts.llm.preview,
             learning.promotions,
             learning.deployments,
             learning.files,

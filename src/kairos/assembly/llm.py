@@ -29,6 +29,7 @@ from kairos.llm.health.probes import Probes
 from kairos.llm.health.shared_breakers import SharedBreakers
 from kairos.llm.routing.embedder import Embedder
 from kairos.llm.routing.llm_router import LLMRouter
+from kairos.llm.routing.routing_preview import RoutingPreview
 from kairos.llm.routing.scoring import RouterWeights
 from kairos.llm.routing.selection import ModelSelector
 from kairos.llm.routing.task_types import TaskTypes
@@ -54,6 +55,7 @@ class Llm:
     """Calls addresses that projects chose."""
     providers: Providers
     router: LLMRouter
+    preview: RoutingPreview
     stored: StoredModels
     background: tuple[BackgroundTask, ...]
 
@@ -98,9 +100,10 @@ async def build_llm(
     traits = SharedTraits(redis, providers.traits)
     cache = ResponseCache(redis, cache_settings(settings))
     stack.push_async_callback(cache.aclose)
+    selector = ModelSelector(catalog, router_weights(settings), health, settings.router.last_resort or None)
     router = LLMRouter(
         catalog=catalog,
-        selector=ModelSelector(catalog, router_weights(settings), health, settings.router.last_resort or None),
+        selector=selector,
         health=health,
         providers=providers,
         task_types=_start_task_types(stack, database),
@@ -112,6 +115,7 @@ async def build_llm(
     statistics = SharedStatistics(database, storage.pubsub, _fading(), settings.router, router.restore)
     router.use_statistics(statistics)
     stack.push_async_callback(statistics.close)
+    preview = RoutingPreview(selector, statistics.load, lambda: router.default_model)
     contexts = ContextPoller(providers, http, router.contexts, lambda: catalog.every)
     probes = Probes(catalog.servers, health, providers, redis)
 
@@ -123,7 +127,7 @@ async def build_llm(
     apply(stored.models)
     stored.on_change = apply
     background = (stored.run, statistics.run, breakers.run, traits.run, contexts.run, probes.run)
-    return Llm(http, clients.projects, providers, router, stored, background)
+    return Llm(http, clients.projects, providers, router, preview, stored, background)
 
 
 def router_weights(settings: Settings) -> RouterWeights:

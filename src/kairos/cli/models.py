@@ -9,6 +9,7 @@ import typer
 
 from kairos.cli import output
 from kairos.cli.context import Json, context_of
+from kairos.cli.model_detail import model_detail
 from kairos.cli.providers import OWN, SHARED, Own, path_of, provider_of
 from kairos.errors import InvalidInput, NotFound
 
@@ -40,13 +41,21 @@ def list_models(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
-def show(context: typer.Context, name: str, json: Json = False) -> None:
-    """Show a model: limits, health, and adjustments of its requests."""
-    model = context_of(context).client().get(f"/api/models/{urllib.parse.quote(name)}")
+def show(
+    context: typer.Context,
+    name: str,
+    days: Annotated[int, typer.Option(min=1, max=90, help="Number of days of its calls and results.")] = 30,
+    json: Json = False,
+) -> None:
+    """Show a model: limits, price, health, calls, and what the router would do with it now by task type."""
+    client = context_of(context).client()
+    path = f"/api/models/{urllib.parse.quote(name)}"
+    model = client.get(path)
+    history, routing = client.get(f"{path}/history", days=days), client.get(f"{path}/routing", days=days)
     if json:
-        return output.show_json(model)
-    output.out.print(output.plain(model["name"]), output.state(model["health"]), output.plain(model["health_detail"]))
-    output.out.print(output.table(["", ""], [[name, output.plain(value)] for name, value in _facts(model).items()]))
+        return output.show_json({**model, "history": history, "routing": routing["items"]})
+    for part in model_detail(model, history, routing):
+        output.out.print(part)
     return None
 
 
@@ -132,30 +141,6 @@ def fetch() -> None:
     from kairos.cli.weights import fetch_weights  # imports the engines, which other commands do not need
 
     fetch_weights()
-
-
-def _facts(model: dict[str, Any]) -> dict[str, str]:
-    figures = model["figures"] or {}
-    return {
-        "upstream": model["upstream"],
-        "where": "local" if model["local"] else "cloud",
-        "from": model["origin"],
-        "price": _dated_price(model),
-        "context": f"{model['context']} tokens",
-        "default answer limit": f"{model['answer_limit']} tokens",
-        "declared": ", ".join(model["capabilities"]) or "–",
-        "adjustments": "; ".join(model["adjustments"]) or "none",
-        "calls": str(figures.get("calls", 0)),
-        "quality": output.number(figures.get("quality")),
-    }
-
-
-def _dated_price(model: dict[str, Any]) -> str:
-    price = model["price"]
-    if price is None:
-        return "unknown"
-    source = f", {model['price_source']}" if model["price_source"] else ""
-    return f"${price['input']:g} in, ${price['output']:g} out per million ({model['price_at'] or 'no date'}{source})"
 
 
 def _row(model: dict[str, Any]) -> list[Any]:

@@ -1,5 +1,4 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
 import { CircleAlert, CircleCheck, CircleHelp, TriangleAlert } from "lucide-react";
 import { useState } from "react";
 import { api, ok } from "../../api/client";
@@ -10,6 +9,7 @@ import { Badge } from "../../components/Badge";
 import { Button } from "../../components/Button";
 import { EmptyState } from "../../components/EmptyState";
 import { Loaded } from "../../components/Loaded";
+import { ModelLink } from "../../components/ModelLink";
 import { Section } from "../../components/Section";
 import { showToast } from "../../components/Toast";
 import { Duration, Money, Num, Unknown } from "../../components/Values";
@@ -62,13 +62,7 @@ function Card({ model }: { model: ModelOut }) {
     <article className="model-card" aria-label={model.name}>
       <div className="spread">
         <h3>
-          {model.adapter_id === null ? (
-            model.name
-          ) : (
-            <Link to="/learning/adapters/$adapterId" params={{ adapterId: model.adapter_id }}>
-              {model.name}
-            </Link>
-          )}
+          <ModelLink name={model.name} />
         </h3>
         <Health state={model.health} />
       </div>
@@ -126,7 +120,7 @@ export function Fact({ name, children }: { name: string; children: React.ReactNo
   );
 }
 
-function Health({ state }: { state: string }) {
+export function Health({ state }: { state: string }) {
   const t = useT();
   if (state === "healthy") return <Badge tone="good" icon={<CircleCheck aria-hidden />}>{t("models.healthy")}</Badge>;
   if (state === "degraded") return <Badge tone="warn" icon={<TriangleAlert aria-hidden />}>{t("models.degraded")}</Badge>;
@@ -134,7 +128,8 @@ function Health({ state }: { state: string }) {
   return <Badge icon={<CircleHelp aria-hidden />}>{state}</Badge>;
 }
 
-function TryAgain({ model }: { model: ModelOut }) {
+/** Closes the circuit breaker of an unhealthy model. Operators only. */
+export function TryAgain({ model }: { model: ModelOut }) {
   const t = useT();
   const operator = useMe()?.operator ?? false;
   const client = useQueryClient();

@@ -1,6 +1,7 @@
 import { Link } from "@tanstack/react-router";
 import type { ListedTaskOut } from "../../api/types";
 import { StateBadge, VerdictBadge } from "../../components/Badge";
+import { ModelLink } from "../../components/ModelLink";
 import type { Columns } from "../../components/Table";
 import { Elapsed, Money, RelativeTime, Unknown } from "../../components/Values";
 import { translate as t } from "../../i18n/i18n";
@@ -35,7 +36,7 @@ export function columnsOf(): Columns<ListedTaskOut> {
       id: "model",
       header: t("tasks.model"),
       meta: { width: "140px", wide: true },
-      cell: ({ row }) => row.original.model ?? <Unknown />,
+      cell: ({ row }) => (row.original.model ? <ModelLink name={row.original.model} inRow /> : <Unknown />),
     },
     {
       id: "verdict",

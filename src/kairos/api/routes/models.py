@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from kairos.api.problems import responses
 from kairos.db.engine import Database
 from kairos.db.repositories.monitoring import metrics
 from kairos.llm.catalog.catalog import Model, ModelOrigin
+from kairos.llm.health.breaker import BreakerState
 from kairos.llm.health.health import ModelHealthState
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.text import Text
@@ -69,6 +70,7 @@ class ModelOut(BaseModel):
         description="The source of its entry: kairos.toml, the embedded engine, a stored provider."
     )
     provider_id: UUID | None = Field(description="The stored provider, if it has one.")
+    own: bool = Field(description="Whether only this project has it.")
     base: str | None = Field(description="The base model, if it is an adapter. Adapters belong to one project.")
     adapter_id: UUID | None
     share: float = Field(
@@ -76,6 +78,10 @@ class ModelOut(BaseModel):
     )
     health: ModelHealthState
     health_detail: str
+    breaker: BreakerState = Field(description="State of its circuit breaker.")
+    retry_at: datetime | None = Field(
+        description="When an open circuit breaker lets the next call try; null if unknown."
+    )
     adjustments: list[str] = Field(
         description="Changes to requests because its server refused the original parameters."
     )
@@ -114,7 +120,10 @@ async def show_model(services: ServicesDep, member: ModelsReader, name: str) -> 
 
 
 def _response(services: ModelServices, model: Model, figures: object | None) -> ModelOut:
-    status = services.router.health.status(model.name, time.time())
+    now, health = time.time(), services.router.health
+    status = health.status(model.name, now)
+    breaker, _ = health.snapshot(model.name)
+    state, retry_at = breaker.state(now), breaker.retry_at(now)
     return ModelOut(
         name=model.name,
         upstream=model.upstream,
@@ -129,11 +138,14 @@ def _response(services: ModelServices, model: Model, figures: object | None) -> 
         capabilities=sorted(model.capabilities),
         origin=model.origin,
         provider_id=model.provider_id,
+        own=model.project_id is not None,
         base=model.base,
         adapter_id=model.adapter_id,
         share=model.share,
         health=status.state,
         health_detail=status.detail,
+        breaker=state,
+        retry_at=None if state is BreakerState.CLOSED or retry_at is None else datetime.fromtimestamp(retry_at, UTC),
         adjustments=services.router.adjustments(model),
         figures=FiguresOut.model_validate(figures, from_attributes=True) if figures else None,
     )

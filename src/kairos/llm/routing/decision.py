@@ -143,6 +143,10 @@ class Decision:
         """Candidate names in fallback order."""
         return tuple(candidate.name for candidate in self._ordered())
 
+    def score_of(self, model: str) -> Score | None:
+        """Return the score of one candidate; None if the model is not a candidate."""
+        return next((candidate.score() for candidate in self._candidates if candidate.name == model), None)
+
     @property
     def margin(self) -> float:
         """Utility of the chosen candidate minus the best other; negative if a session or the incumbent was kept."""

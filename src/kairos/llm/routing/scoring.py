@@ -19,12 +19,15 @@ __all__ = [
     "Sample",
     "Score",
     "Statistics",
+    "Term",
     "cost_scale",
     "cost_term",
     "evidence",
     "expectation",
     "latency_term",
     "prior_quality",
+    "uncertainty",
+    "weighted_terms",
 ]
 
 SHORT_ENOUGH = 6.0
@@ -69,6 +72,17 @@ class Reason(StrEnum):
     NOT_NAMED = "not_named"
     CANARY = "canary"
     """A canary whose share does not include this request."""
+
+
+class Term(StrEnum):
+    """A term of the score."""
+
+    QUALITY = "quality"
+    BONUS = "bonus"
+    COST = "cost"
+    LATENCY = "latency"
+    HEALTH = "health"
+    SWITCHING = "switching"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +158,36 @@ def expectation(row: Statistics, prior: float, row_n: float, w: RouterWeights) -
     the horizon, a long-lived project would keep paying to try models known to be worse. Pending decisions count as
     observations; otherwise every request until the first verdict would explore the same model.
     """
-    n, s, q, kappa = row.n, row.s, row.q, w.kappa
+    n, s, spread = _memory(row, w)
+    total = n + w.kappa
+    m = total + row.pending
+    growth = 1.0 + log(1.0 + (row_n if row_n < w.exploration_horizon else w.exploration_horizon) / m)
+    bonus = w.exploration * sqrt(_variance(spread, total, w) / m * growth)
+    return n, (s + w.kappa * prior) / total, bonus
+
+
+def uncertainty(row: Statistics, w: RouterWeights) -> float:
+    """Return the standard error of the expected quality `mu`: sqrt(variance/(n + kappa))."""
+    n, _, spread = _memory(row, w)
+    total = n + w.kappa
+    return sqrt(_variance(spread, total, w) / total)
+
+
+def weighted_terms(score: Score, w: RouterWeights) -> dict[Term, float]:
+    """Return the weighted terms of a score. Their sum is its utility."""
+    return {
+        Term.QUALITY: score.mu,
+        Term.BONUS: score.bonus,
+        Term.COST: -w.lambda_cost * score.cost,
+        Term.LATENCY: -w.lambda_latency * score.latency,
+        Term.HEALTH: -score.health,
+        Term.SWITCHING: -score.switching,
+    }
+
+
+def _memory(row: Statistics, w: RouterWeights) -> tuple[float, float, float]:
+    """Return (n, s, n·variance) of the memory that counts: the short one if it contradicts the long one."""
+    n, s, q = row.n, row.s, row.q
     spread = q - s * s / n if n > 0.0 else 0.0
     short_n = row.short_n
     if short_n > SHORT_ENOUGH and n > 2.0 * short_n:
@@ -153,11 +196,12 @@ def expectation(row: Statistics, prior: float, row_n: float, w: RouterWeights) -
         if gap * gap * short_n > w.contradiction * w.contradiction * variance:
             n, s = short_n, row.short_s
             spread = row.short_q - s * s / n
-    total = n + kappa
-    variance = (kappa * w.prior_variance + (spread if spread > 0.0 else 0.0)) / total
-    m = total + row.pending
-    growth = 1.0 + log(1.0 + (row_n if row_n < w.exploration_horizon else w.exploration_horizon) / m)
-    return n, (s + kappa * prior) / total, w.exploration * sqrt(variance / m * growth)
+    return n, s, spread
+
+
+def _variance(spread: float, total: float, w: RouterWeights) -> float:
+    """Return the posterior variance of one observation."""
+    return (w.kappa * w.prior_variance + (spread if spread > 0.0 else 0.0)) / total
 
 
 def cost_scale(costs: Iterable[float]) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from kairos.llm.routing.scoring import (
     expectation,
     latency_term,
     prior_quality,
+    uncertainty,
 )
 from kairos.llm.routing.statistics import Observation, RouterWeights, Sample, Statistics
 
@@ -92,21 +93,23 @@ class ModelSelector:
         Choices are stable: a session keeps its model until it fails, and an incumbent is kept until another model beats
         it by more than the margin. Deterministic: the same statistics give the same choice.
         """
-        if self._pending:
-            self.expire(now)
-        eligible, excluded = self._eligible(request, now)
-        candidates = self._score_all(request, eligible, calculate)
-        if not candidates:
-            return self._without_candidates(request, excluded, now)
-        row = self._experience.project(request.project_id).rows[request.task_type]
-        best = max(candidates, key=_UTILITY)
-        chosen, kind = self._stable_choice(request, candidates, best, row.incumbent)
-        updates_incumbent = kind is not DecisionKind.FALLBACK and request.session is None and request.model is None
+        decision, chosen = self._decide(request, now, calculate)
+        if chosen is None:
+            return decision
+        updates_incumbent = (
+            decision.kind is not DecisionKind.FALLBACK and request.session is None and request.model is None
+        )
         if (
             updates_incumbent and chosen.name not in self._candidate_sets.canaries
         ):  # the next request may exclude a canary
-            row.incumbent = chosen.name
-        return Decision(request, now, chosen, kind, candidates, excluded, self._count_pending(chosen, now))
+            self._experience.project(request.project_id).rows[request.task_type].incumbent = chosen.name
+        decision.ticket = self._count_pending(chosen, now)
+        return decision
+
+    def preview(self, request: Request, now: float) -> Decision:
+        """Return the decision that `select` would make now, without counting it as pending and without changing the
+        incumbent. The request must not belong to a session."""
+        return self._decide(request, now, None)[0]
 
     def choose(self, request: Request, now: float, calculate: CalculateScore | None = None) -> Decision:
         """Choose the best candidate that is not in `avoid`, or else the best of all. A requested model is never
@@ -170,9 +173,28 @@ class ModelSelector:
         """Return the statistics of a model at a task type."""
         return self._experience.statistics(project_id, task_type, model, now)
 
+    def uncertainty(self, project_id: Hashable, task_type: str, model: str, now: float) -> float:
+        """Return the standard error of a model's expected quality at a task type."""
+        return uncertainty(self.statistics(project_id, task_type, model, now), self.weights)
+
     def restore(self, project_id: Hashable, task_type: str, position: int, rows: dict[str, Statistics]) -> None:
         """Load shared statistics: see `Experience.restore`."""
         self._experience.restore(project_id, task_type, position, rows)
+
+    def _decide(
+        self, request: Request, now: float, calculate: CalculateScore | None
+    ) -> tuple[Decision, ScoredCandidate | None]:
+        """Return the decision, not yet counted as pending, and its candidate; None if there is none."""
+        if self._pending:
+            self.expire(now)
+        eligible, excluded = self._eligible(request, now)
+        candidates = self._score_all(request, eligible, calculate)
+        if not candidates:
+            return self._without_candidates(request, excluded, now), None
+        row = self._experience.project(request.project_id).rows[request.task_type]
+        best = max(candidates, key=_UTILITY)
+        chosen, kind = self._stable_choice(request, candidates, best, row.incumbent)
+        return Decision(request, now, chosen, kind, candidates, excluded, 0), chosen
 
     def _score_all(
         self, request: Request, eligible: list[ScoreInputs], calculate: CalculateScore | None

@@ -6,6 +6,7 @@ import { api } from "../../../api/client";
 import { download } from "../../../api/download";
 import { Button } from "../../../components/Button";
 import { ErrorState } from "../../../components/ErrorState";
+import { ModelLink } from "../../../components/ModelLink";
 import { Fact, Panel } from "../../../components/Panel";
 import { Id, Num, RelativeTime } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
@@ -20,7 +21,9 @@ export function AdapterFacts({ adapter }: { adapter: AdapterDetail }) {
   return (
     <Panel title={t("task.facts")}>
       <dl className="facts">
-        <Fact name={t("run.base")}>{adapter.base}</Fact>
+        <Fact name={t("run.base")}>
+          <ModelLink name={adapter.base} />
+        </Fact>
         <Fact name={t("sample.version")}>
           <Num value={adapter.version} />
         </Fact>

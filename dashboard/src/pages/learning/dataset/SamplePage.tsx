@@ -3,6 +3,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import type { SampleDetail } from "../../../api/types";
 import { toProblem } from "../../../api/problem";
 import { ErrorState } from "../../../components/ErrorState";
+import { ModelLink } from "../../../components/ModelLink";
 import { Fact, Panel } from "../../../components/Panel";
 import { SkeletonRows } from "../../../components/Skeleton";
 import { Id, Num, RelativeTime, Unknown } from "../../../components/Values";
@@ -67,7 +68,7 @@ function Facts({ sample }: { sample: SampleDetail }) {
       <dl className="facts">
         <Fact name={t("sample.source")}>{t(`sample.source_${sample.source}`)}</Fact>
         <Fact name={t("tasks.type")}>{sample.task_type ?? <Unknown />}</Fact>
-        <Fact name={t("tasks.model")}>{sample.model ?? <Unknown />}</Fact>
+        <Fact name={t("tasks.model")}>{sample.model ? <ModelLink name={sample.model} /> : <Unknown />}</Fact>
         {sample.adapter && <Fact name={t("sample.adapter")}>{sample.adapter}</Fact>}
         <Fact name={t("sample.times")}>
           <Num value={sample.seen} />

@@ -9,6 +9,7 @@ import { projectKey, useCan } from "../../../api/queries";
 import { Button } from "../../../components/Button";
 import { ConfirmDialog } from "../../../components/ConfirmDialog";
 import { ErrorState } from "../../../components/ErrorState";
+import { ModelLink } from "../../../components/ModelLink";
 import { Fact, Panel } from "../../../components/Panel";
 import { SkeletonRows } from "../../../components/Skeleton";
 import { Duration, Elapsed, Id, Num, RelativeTime } from "../../../components/Values";
@@ -114,7 +115,9 @@ function Facts({ run }: { run: Run }) {
   return (
     <Panel title={t("task.facts")}>
       <dl className="facts">
-        <Fact name={t("run.base")}>{run.base}</Fact>
+        <Fact name={t("run.base")}>
+          <ModelLink name={run.base} />
+        </Fact>
         <Fact name={t("run.rows")}>
           <Num value={run.rows} />
         </Fact>

@@ -1,6 +1,7 @@
 import { CircleCheck, CircleX } from "lucide-react";
 import type { DecisionOut } from "../../../api/types";
 import { Badge } from "../../../components/Badge";
+import { ModelLink } from "../../../components/ModelLink";
 import { Duration, Money, Num } from "../../../components/Values";
 import { useT } from "../../../i18n/i18n";
 import { totalsOf } from "./scores";
@@ -33,7 +34,9 @@ export function Calls({ decisions }: { decisions: readonly DecisionOut[] }) {
             <tbody>
               {calls.map((call, index) => (
                 <tr key={index}>
-                  <th scope="row">{call.model}</th>
+                  <th scope="row">
+                    <ModelLink name={call.model} />
+                  </th>
                   <td>
                     <Badge tone={call.success ? "good" : "bad"} icon={call.success ? <CircleCheck aria-hidden /> : <CircleX aria-hidden />}>
                       {call.success ? t("calls.ok") : (call.error ?? t("common.unknown"))}

@@ -1,4 +1,5 @@
 import type { TaskDetail } from "../../../api/types";
+import { ModelLink } from "../../../components/ModelLink";
 import { Fact } from "../../../components/Panel";
 import { Elapsed, Money, Num, RelativeTime, Unknown } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
@@ -16,7 +17,7 @@ export function Facts({ task }: { task: TaskDetail }) {
       </h2>
       <dl className="facts">
         <Fact name={t("tasks.agent")}>{task.agent}</Fact>
-        <Fact name={t("tasks.model")}>{task.model ?? <Unknown />}</Fact>
+        <Fact name={t("tasks.model")}>{task.model ? <ModelLink name={task.model} /> : <Unknown />}</Fact>
         <Fact name={t("tasks.type")}>{task.task_type ?? <Unknown />}</Fact>
         <Fact name={t("task.attempts")}>{t("task.attempt_of", { attempt: task.attempts, most: task.max_attempts })}</Fact>
         <Fact name={t("tasks.duration")}>

@@ -2,6 +2,7 @@ import { useState } from "react";
 import type { CandidateOut, DecisionOut, ExclusionOut } from "../../../api/types";
 import { Bars } from "../../../components/Charts";
 import { Select } from "../../../components/Field";
+import { ModelLink } from "../../../components/ModelLink";
 import { Money } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
 import { useT, type MessageKey } from "../../../i18n/i18n";
@@ -36,7 +37,7 @@ function Decision({ decision }: { decision: DecisionOut }) {
   const weights = weightsOf(candidates);
   const lines = candidates.map((one) => ({
     key: one.model,
-    name: one.model,
+    name: <ModelLink name={one.model} />,
     terms: termsOf(one, weights),
     total: one.utility,
     marked: one.model === decision.chosen,
@@ -112,7 +113,9 @@ function Terms({ candidates, terms, lines }: TermsProps) {
         <tbody>
           {candidates.map((one, index) => (
             <tr key={one.model}>
-              <th scope="row">{one.model}</th>
+              <th scope="row">
+                <ModelLink name={one.model} />
+              </th>
               {terms.map((term) => {
                 const value = lines[index]?.terms.find((line) => line.name === term)?.value ?? 0;
                 return (
@@ -146,7 +149,9 @@ function ExcludedList({ excluded }: { excluded: readonly ExclusionOut[] }) {
       <ul className="excluded">
         {excluded.map(({ model, reason, detail }) => (
           <li key={model}>
-            <strong>{model}</strong>: {REASONS.includes(reason) ? t(`why.excluded_${reason}` as MessageKey) : reason}
+            <strong>
+              <ModelLink name={model} />
+            </strong>: {REASONS.includes(reason) ? t(`why.excluded_${reason}` as MessageKey) : reason}
             {detail && <span className="muted"> ({detail})</span>}
           </li>
         ))}

@@ -12,6 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from kairos.db.models import MetricRow
 
 
+OWN_TYPES = "kairos:"
+"""Prefix of the task types of Kairos' own calls, such as the judge's."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaderboardRow:
     """One model at one task type in one project."""
@@ -30,6 +34,17 @@ class LeaderboardRow:
     duration_s: float | None
     cost_usd: float | None
     """Sum of the known costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTraffic:
+    """The recent calls of one task type, and how many of them went to one model."""
+
+    task_type: str
+    calls: int
+    of_model: int
+    input_tokens: float | None
+    """Mean over the calls with counted tokens."""
 
 
 async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRow]:
@@ -53,3 +68,27 @@ async def rows(session: AsyncSession, since: datetime) -> Sequence[LeaderboardRo
         .order_by(MetricRow.task_type, quality.desc().nulls_last(), MetricRow.model)
     )
     return [LeaderboardRow(*row) for row in await session.execute(statement)]
+
+
+async def traffic_of(session: AsyncSession, model: str, since: datetime, most: int) -> Sequence[TypeTraffic]:
+    """The `most` task types with the most calls since then, and the calls that went to the model.
+
+    Without Kairos' own calls, which name their model.
+    """
+    calls = func.count()
+    statement = (
+        select(
+            MetricRow.task_type,
+            calls,
+            func.count().filter(MetricRow.model == model),
+            func.avg(MetricRow.input_tokens),
+        )
+        .where(MetricRow.at >= since, MetricRow.task_type.not_like(f"{OWN_TYPES}%"))
+        .group_by(MetricRow.task_type)
+        .order_by(calls.desc(), MetricRow.task_type)
+        .limit(most)
+    )
+    return [
+        TypeTraffic(name, total, own, None if tokens is None else float(tokens))
+        for name, total, own, tokens in await session.execute(statement)
+    ]
