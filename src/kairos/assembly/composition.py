@@ -105,6 +105,8 @@ def _api_components(parts: Components) -> ApiComponents:
             orchestration.exports,
             orchestration.providers,
             orchestration.provider_test,
+            orchestration.ollama_models,
+            orchestration.ollama_pulls,
             orchestration.master_keys,
             api.keys,
             api.accounts,

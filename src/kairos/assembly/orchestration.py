@@ -27,6 +27,10 @@ from kairos.orchestration.projects.erasure import Erasure
 from kairos.orchestration.projects.project_export import Exports
 from kairos.orchestration.projects.project_keys import ProjectKeys
 from kairos.orchestration.providers.master_key_rotation import MasterKeyRotation
+from kairos.orchestration.providers.ollama.ollama_models import OllamaModels
+from kairos.orchestration.providers.ollama.ollama_servers import OllamaServers
+from kairos.orchestration.providers.ollama.pull_board import PullBoard
+from kairos.orchestration.providers.ollama.pulls import OllamaPulls
 from kairos.orchestration.providers.provider_store import ProviderStore
 from kairos.orchestration.providers.provider_test import ProviderHttp, ProviderTest
 from kairos.orchestration.queue.event_notices import EventNotices
@@ -57,6 +61,8 @@ class Orchestration:
     exports: Exports
     providers: ProviderStore
     provider_test: ProviderTest
+    ollama_models: OllamaModels
+    ollama_pulls: OllamaPulls
     master_keys: MasterKeyRotation
     background: tuple[BackgroundTask, ...]
 
@@ -81,6 +87,10 @@ async def build_orchestration(
     project_keys = ProjectKeys(storage.redis)
     erasure = Erasure(database, queue, pubsub, project_keys, llm.router.cache, settings, learning.deployments)
     providers = ProviderStore(database, llm.stored, llm.router.catalog, configuration)
+    provider_http = ProviderHttp(llm.http, llm.projects_http)
+    ollama = OllamaServers(providers, provider_http)
+    pulls = OllamaPulls(database, ollama, PullBoard(storage.redis))
+    stack.push_async_callback(pulls.aclose)
     return Orchestration(
         worker=Worker(name, database, queue, pubsub, coordinator, leases, settings, notices, LANES[role]),
         sweeper=Sweeper(database, queue, notices, settings),
@@ -92,7 +102,9 @@ async def build_orchestration(
         config_changes=ConfigChanges(database, configuration, limits, agents.plugins),
         exports=Exports(database),
         providers=providers,
-        provider_test=ProviderTest(providers, ProviderHttp(llm.http, llm.projects_http)),
+        provider_test=ProviderTest(providers, provider_http),
+        ollama_models=OllamaModels(database, ollama, llm.router.catalog),
+        ollama_pulls=pulls,
         master_keys=MasterKeyRotation(database, llm.stored),
         background=(
             notices.run,

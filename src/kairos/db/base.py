@@ -160,6 +160,8 @@ class AuditAction(StrEnum):
     PROVIDER_CHANGED = "provider.changed"
     PROVIDER_CREATED = "provider.created"
     PROVIDER_DELETED = "provider.deleted"
+    PROVIDER_DOWNLOAD_DELETED = "provider.download_deleted"
+    PROVIDER_DOWNLOAD_STARTED = "provider.download_started"
     PROVIDER_MODEL_ADDED = "provider.model_added"
     PROVIDER_MODEL_CHANGED = "provider.model_changed"
     PROVIDER_MODEL_REMOVED = "provider.model_removed"

@@ -122,7 +122,7 @@ async def list_upstream(http: HttpClient, place: Place) -> list[UpstreamModel]:
             url, token=token, headers=headers, limits=LIMITS, public_only=place.public_only, ca=place.ca
         )
     except HttpError as error:
-        raise _without_secrets(problem_of(error, place), place.secret) from error
+        raise without_secrets(problem_of(error, place), place.secret) from error
     models = _models(place.kind, value)
     if models is None:
         raise ServerProblem(
@@ -327,7 +327,7 @@ def _usd(value: Any) -> float | None:
     return round(number, 9) if math.isfinite(number) and 0 <= number <= DEAREST else None
 
 
-def _without_secrets(problem: ServerProblem, secret: ProviderSecret) -> ServerProblem:
+def without_secrets(problem: ServerProblem, secret: ProviderSecret) -> ServerProblem:
     """The problem without the credentials, which a server may repeat."""
     cause = problem.cause
     for value in (secret.key, *secret.headers.values()):
