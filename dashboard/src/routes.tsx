@@ -95,6 +95,12 @@ const models = createRoute({
   validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
   component: lazyRouteComponent(() => import("./pages/models/ModelsPage"), "ModelsPage"),
 });
+const ollama = createRoute({
+  getParentRoute: () => app,
+  path: "/models/providers/$providerId/ollama",
+  validateSearch: (search): { own?: "true" } => ({ own: one(search.own) === "true" ? "true" : undefined }),
+  component: lazyRouteComponent(() => import("./pages/models/ollama/OllamaPage"), "OllamaPage"),
+});
 const learning = createRoute({
   getParentRoute: () => app,
   path: "/learning",
@@ -177,6 +183,7 @@ export const router = createRouter({
       task,
       agents,
       models,
+      ollama,
       learning,
       label,
       dataset,

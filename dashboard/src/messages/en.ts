@@ -5,6 +5,7 @@ import { config } from "./en/config";
 import { entry } from "./en/entry";
 import { learning } from "./en/learning";
 import { models } from "./en/models";
+import { ollama } from "./en/ollama";
 import { overview } from "./en/overview";
 import { plugins } from "./en/plugins";
 import { settings } from "./en/settings";
@@ -23,6 +24,7 @@ export const en = {
   ...agents,
   ...plugins,
   ...models,
+  ...ollama,
   ...learning,
   ...training,
   ...audit,

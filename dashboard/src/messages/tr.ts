@@ -7,6 +7,7 @@ import { config } from "./tr/config";
 import { entry } from "./tr/entry";
 import { learning } from "./tr/learning";
 import { models } from "./tr/models";
+import { ollama } from "./tr/ollama";
 import { overview } from "./tr/overview";
 import { plugins } from "./tr/plugins";
 import { settings } from "./tr/settings";
@@ -24,6 +25,7 @@ export const tr: Translation<Messages> = {
   ...agents,
   ...plugins,
   ...models,
+  ...ollama,
   ...learning,
   ...training,
   ...audit,

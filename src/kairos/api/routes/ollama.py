@@ -1,6 +1,6 @@
 """Endpoints for operators: the models on the Ollama servers of shared providers.
 
-Ollama pulls from any host that a model's name contains, so that only those who may choose a provider's address may pull.
+Ollama pulls from any host that a model's name contains, so only those who may choose an address may pull.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from kairos.api.routes.provider_bodies import ServerProblemOut
 from kairos.fine_tuning.adapters.ollama_calls import full_name
 from kairos.llm.catalog.stored_models import catalog_name
 from kairos.llm.catalog.upstream_models import ServerProblem
-from kairos.orchestration.providers.ollama.installed_models import InstalledModel, LoadedModel, ModelTraits
+from kairos.orchestration.providers.ollama.installed_models import InstalledModel, LoadedModel, OllamaTraits
 from kairos.orchestration.providers.ollama.model_name import LONGEST
 from kairos.orchestration.providers.ollama.ollama_models import OllamaListing
 from kairos.orchestration.providers.ollama.pull_board import PullRecord, PullState
@@ -141,7 +141,7 @@ def pulls_out(records: Sequence[PullRecord]) -> PullList:
     return PullList(items=[pull_out(record) for record in records])
 
 
-def _installed_out(model: InstalledModel, traits: ModelTraits, added: list[str]) -> InstalledOut:
+def _installed_out(model: InstalledModel, traits: OllamaTraits, added: list[str]) -> InstalledOut:
     return InstalledOut(
         name=model.name,
         size=model.size,

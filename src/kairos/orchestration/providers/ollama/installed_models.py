@@ -41,7 +41,7 @@ class InstalledModel:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelTraits:
+class OllamaTraits:
     """What `/api/show` reports of a model. None is unknown."""
 
     context: int | None = None
@@ -50,7 +50,7 @@ class ModelTraits:
     """In Ollama's terms: completion, tools, vision, thinking, insert, embedding."""
 
 
-UNKNOWN = ModelTraits()
+UNKNOWN = OllamaTraits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def loaded_models(answer: Any) -> list[LoadedModel] | None:
     ]
 
 
-def traits(answer: Any) -> ModelTraits:
+def traits(answer: Any) -> OllamaTraits:
     """What an answer of `/api/show` states."""
     if not isinstance(answer, Mapping):
         return UNKNOWN
@@ -117,7 +117,7 @@ def traits(answer: Any) -> ModelTraits:
     info = info if isinstance(info, Mapping) else {}
     contexts = (count(value, MOST_TOKENS) for key, value in info.items() if str(key).endswith(".context_length"))
     words = [_word(one) for one in stated[:MOST_CAPABILITIES]] if isinstance(stated, list) else None
-    return ModelTraits(
+    return OllamaTraits(
         context=next((tokens for tokens in contexts if tokens), None),
         capabilities=None if words is None else tuple(sorted({word for word in words if word})),
     )

@@ -18,7 +18,7 @@ from kairos.llm.catalog.upstream_models import Place, ServerProblem, ServerProbl
 from kairos.orchestration.providers.ollama.installed_models import (
     InstalledModel,
     LoadedModel,
-    ModelTraits,
+    OllamaTraits,
     installed_models,
     loaded_models,
     traits,
@@ -63,7 +63,7 @@ class ManagedOllama:
     async def loaded(self) -> list[LoadedModel]:
         return await self._list("api/ps", loaded_models)
 
-    async def describe(self, name: str) -> ModelTraits:
+    async def describe(self, name: str) -> OllamaTraits:
         return traits(await self._json("POST", "api/show", {"model": name}))
 
     async def delete(self, name: str) -> None:

@@ -18,7 +18,7 @@ from kairos.http import server_root
 from kairos.llm.catalog.catalog import Catalog
 from kairos.llm.catalog.stored_models import catalog_name
 from kairos.llm.catalog.upstream_models import ServerProblem, ServerProblemKind
-from kairos.orchestration.providers.ollama.installed_models import UNKNOWN, InstalledModel, LoadedModel, ModelTraits
+from kairos.orchestration.providers.ollama.installed_models import UNKNOWN, InstalledModel, LoadedModel, OllamaTraits
 from kairos.orchestration.providers.ollama.managed_ollama import ManagedOllama
 from kairos.orchestration.providers.ollama.model_name import clean_model_name
 from kairos.orchestration.providers.ollama.ollama_servers import OllamaServers
@@ -41,7 +41,7 @@ class OllamaListing:
 
     provider: StoredProvider
     installed: Sequence[InstalledModel]
-    traits: Mapping[str, ModelTraits]
+    traits: Mapping[str, OllamaTraits]
     """By name; for every installed model."""
     loaded: Sequence[LoadedModel]
 
@@ -54,7 +54,7 @@ class OllamaModels:
         self._servers = servers
         self._catalog = catalog
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._traits: OrderedDict[tuple[UUID, str, str], ModelTraits] = OrderedDict()
+        self._traits: OrderedDict[tuple[UUID, str, str], OllamaTraits] = OrderedDict()
         """By provider, name and digest of the manifest. The oldest ones are dropped."""
 
     async def list(self, owner: ProviderOwner, provider_id: UUID) -> OllamaListing:
@@ -85,7 +85,7 @@ class OllamaModels:
         async with self._database.scope(owner.scope) as session:
             await people.audit(
                 session,
-                AuditAction.PROVIDER_DOWNLOAD_DELETED,
+                AuditAction.PROVIDER_MODEL_UNINSTALLED,
                 user_id=owner.user_id,
                 project_id=owner.project_id,
                 target=name,

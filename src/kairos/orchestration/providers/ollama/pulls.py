@@ -129,7 +129,7 @@ class OllamaPulls:
             async with self._database.scope(owner.scope) as session:
                 await people.audit(
                     session,
-                    AuditAction.PROVIDER_DOWNLOAD_STARTED,
+                    AuditAction.PROVIDER_PULL_STARTED,
                     user_id=owner.user_id,
                     project_id=owner.project_id,
                     target=record.model,
