@@ -27,7 +27,7 @@ LUA = files("kairos.orchestration.providers.ollama").joinpath("pulls.lua").read_
 MOST_PULLS = 2
 """Pulls of one provider at a time, as in pulls.lua."""
 KEPT_MS = 24 * 3600 * 1000
-LEASE_S = 30.0
+LEASE_S = 15.0
 """A pull whose daemon does not report for this long is interrupted."""
 
 
