@@ -137,6 +137,7 @@ class OllamaServer(BreakableServer):
                     await self._go.wait()
                 elif step is LOST and request.transport:
                     request.transport.abort()
+                    return response
                 else:
                     await response.write(line(step))
                 if step == SUCCESS:

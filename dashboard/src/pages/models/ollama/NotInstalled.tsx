@@ -1,13 +1,8 @@
-import { useQueryClient } from "@tanstack/react-query";
 import { TriangleAlert } from "lucide-react";
-import { useState } from "react";
-import { toProblem } from "../../../api/problem";
-import { projectKey } from "../../../api/queries";
-import { Button } from "../../../components/Button";
-import { showToast } from "../../../components/Toast";
-import { translate, useT } from "../../../i18n/i18n";
+import { useT } from "../../../i18n/i18n";
+import { PullButton } from "./PullButton";
 import { fullName, isRunning } from "./pulls";
-import { startPull, type OllamaOut, type PullOut, type Which } from "./queries";
+import type { OllamaOut, PullOut, Which } from "./queries";
 
 export interface NotInstalledProps {
   which: Which;
@@ -30,31 +25,14 @@ export function NotInstalled({ which, models, pulls }: NotInstalledProps) {
             <strong>{t("ollama.missing_one", { name: model.name })}</strong>
             <p>{t("ollama.missing_detail", { name: model.upstream })}</p>
           </div>
-          <PullButton which={which} name={model.upstream} />
+          <PullButton
+            which={which}
+            model={model.upstream}
+            text={t("ollama.pull")}
+            label={t("ollama.pull_of", { name: model.upstream })}
+          />
         </li>
       ))}
     </ul>
-  );
-}
-
-function PullButton({ which, name }: { which: Which; name: string }) {
-  const t = useT();
-  const client = useQueryClient();
-  const [busy, setBusy] = useState(false);
-  async function pull() {
-    setBusy(true);
-    try {
-      await startPull(which, name);
-      await client.invalidateQueries({ queryKey: projectKey("ollama-pulls", which.providerId) });
-    } catch (error) {
-      showToast(toProblem(error).detail || translate("error.unreachable"), { tone: "bad" });
-    } finally {
-      setBusy(false);
-    }
-  }
-  return (
-    <Button size="small" busy={busy} aria-label={t("ollama.pull_of", { name })} onClick={() => void pull()}>
-      {t("ollama.pull")}
-    </Button>
   );
 }

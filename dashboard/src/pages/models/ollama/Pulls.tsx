@@ -1,15 +1,14 @@
-import { useQueryClient } from "@tanstack/react-query";
 import { TriangleAlert } from "lucide-react";
 import { useState } from "react";
 import { toProblem } from "../../../api/problem";
-import { projectKey } from "../../../api/queries";
 import { Button } from "../../../components/Button";
 import { showToast } from "../../../components/Toast";
 import { RelativeTime } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
 import { translate, useT } from "../../../i18n/i18n";
+import { PullButton } from "./PullButton";
 import { ENDS, isRunning, PHASES, shareOf, unfinished } from "./pulls";
-import { cancelPull, startPull, type PullOut, type Which } from "./queries";
+import { cancelPull, type PullOut, type Which } from "./queries";
 
 /** The running pulls, and those that ended without their model. */
 export function Pulls({ which, pulls }: { which: Which; pulls: readonly PullOut[] }) {
@@ -39,7 +38,7 @@ function Running({ which, pull }: { which: Which; pull: PullOut }) {
       await cancelPull(which, pull.id);
     } catch (error) {
       setCancelling(false);
-      showProblem(error);
+      showToast(toProblem(error).detail || translate("error.unreachable"), { tone: "bad" });
     }
   }
 
@@ -71,21 +70,6 @@ function Running({ which, pull }: { which: Which; pull: PullOut }) {
 
 function Ended({ which, pull }: { which: Which; pull: PullOut }) {
   const t = useT();
-  const [busy, setBusy] = useState(false);
-  const client = useQueryClient();
-
-  async function again() {
-    setBusy(true);
-    try {
-      await startPull(which, pull.model);
-      await client.invalidateQueries({ queryKey: projectKey("ollama-pulls", which.providerId) });
-    } catch (error) {
-      showProblem(error);
-    } finally {
-      setBusy(false);
-    }
-  }
-
   return (
     <div className="pull-ended">
       <TriangleAlert aria-hidden />
@@ -100,13 +84,12 @@ function Ended({ which, pull }: { which: Which; pull: PullOut }) {
           <RelativeTime at={pull.ended_at ?? pull.started_at} />
         </p>
       </div>
-      <Button size="small" busy={busy} aria-label={t("ollama.again_of", { name: pull.model })} onClick={() => void again()}>
-        {t("ollama.again")}
-      </Button>
+      <PullButton
+        which={which}
+        model={pull.model}
+        text={t("ollama.again")}
+        label={t("ollama.again_of", { name: pull.model })}
+      />
     </div>
   );
-}
-
-function showProblem(error: unknown) {
-  showToast(toProblem(error).detail || translate("error.unreachable"), { tone: "bad" });
 }
