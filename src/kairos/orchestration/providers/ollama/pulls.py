@@ -149,7 +149,8 @@ class OllamaPulls:
                 pull.record = reason
         except asyncio.CancelledError:  # this daemon stops
             await end(download)
-            pull.record = pull.record.ended(PullState.INTERRUPTED, interrupted())
+            if pull.record.state is PullState.RUNNING:
+                pull.record = pull.record.ended(PullState.INTERRUPTED, interrupted())
             with suppress(EngineUnavailable):
                 await self._board.finish(pull.where, pull.record)
             raise
