@@ -1,4 +1,4 @@
-"""What an Ollama server reports of its models: those on its disk (`/api/tags`) and those in memory (`/api/ps`).
+"""The report of an Ollama server on its models: those on its disk (`/api/tags`) and those in memory (`/api/ps`).
 
 Documented at https://github.com/ollama/ollama/blob/main/docs/api.md; observed with Ollama 0.17.4. Values that are
 missing or of the wrong type are unknown; entries without a usable name are left out.
@@ -17,7 +17,7 @@ MOST_MODELS = 1000
 MOST_BYTES = 2**50
 MOST_TOKENS = 2**31 - 1
 MOST_CAPABILITIES = 20
-LONGEST_WORD = 40
+LONGEST_TEXT = 40
 UNLIMITED = timedelta(days=365)
 """Ollama reports a time centuries from now for a model that is never unloaded."""
 
@@ -80,11 +80,11 @@ def installed_models(answer: Any) -> list[InstalledModel] | None:
             name,
             InstalledModel(
                 name,
-                digest=_word(row.get("digest"), 100) or "",
+                digest=_short_text(row.get("digest"), 100) or "",
                 size=count(row.get("size"), MOST_BYTES),
-                parameters=_word(details.get("parameter_size")),
-                quantization=_word(details.get("quantization_level")),
-                family=_word(details.get("family")),
+                parameters=_short_text(details.get("parameter_size")),
+                quantization=_short_text(details.get("quantization_level")),
+                family=_short_text(details.get("family")),
                 modified_at=_time(row.get("modified_at")),
                 cloud=bool(row.get("remote_host")),
             ),
@@ -116,10 +116,10 @@ def traits(answer: Any) -> OllamaTraits:
     info, stated = answer.get("model_info"), answer.get("capabilities")
     info = info if isinstance(info, Mapping) else {}
     contexts = (count(value, MOST_TOKENS) for key, value in info.items() if str(key).endswith(".context_length"))
-    words = [_word(one) for one in stated[:MOST_CAPABILITIES]] if isinstance(stated, list) else None
+    texts = [_short_text(one) for one in stated[:MOST_CAPABILITIES]] if isinstance(stated, list) else None
     return OllamaTraits(
         context=next((tokens for tokens in contexts if tokens), None),
-        capabilities=None if words is None else tuple(sorted({word for word in words if word})),
+        capabilities=None if texts is None else tuple(sorted({text for text in texts if text})),
     )
 
 
@@ -143,7 +143,7 @@ def _named(rows: list[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield name, row
 
 
-def _word(value: Any, longest: int = LONGEST_WORD) -> str | None:
+def _short_text(value: Any, longest: int = LONGEST_TEXT) -> str | None:
     usable = isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= longest
     return value if usable else None
 

@@ -1,7 +1,7 @@
 -- The pulls of one provider: a hash of records, a slot for each running pull, and requests to cancel.
 --
 -- KEYS  the prefix (redis_keys.model_pulls)
--- A slot holds the id of its pull and expires unless the pull's daemon renews it: a record that says `running` and whose
+-- A slot holds the id of its pull and expires unless the pull's daemon renews it: a record in the state `running` whose
 -- id is in no slot belongs to a daemon that has ended.
 
 local prefix = KEYS[1]
