@@ -19,6 +19,7 @@ from kairos.orchestration.providers.ollama.installed_models import count
 
 LINE_BYTES = 64 * 1024
 MOST_LAYERS = 1000
+DIGEST_LENGTH = 100
 LAYER_BYTES = 2**42
 """4 TiB. 1,000 such layers still add up to a number that JavaScript represents exactly."""
 
@@ -85,11 +86,11 @@ class PullStream:
     def _apply(self, line: Mapping[str, Any]) -> None:
         if line.get("error"):
             raise PullRefused(error_message(line) or excerpt(str(line["error"])))
-        status, digest = line.get("status"), line.get("digest")
+        status, digest = line.get("status"), _digest(line)
         if status == "success":
             self.succeeded = True
-        if isinstance(digest, str) and (digest in self._layers or len(self._layers) < MOST_LAYERS):
-            self._layers[digest[:100]] = self._layer(digest[:100], line)
+        if digest is not None and (digest in self._layers or len(self._layers) < MOST_LAYERS):
+            self._layers[digest] = self._layer(digest, line)
         completed, total = _sums(self._layers.values())
         phase = _phase(status) if isinstance(status, str) else None
         self._progress = replace(self._progress, phase=phase or self._progress.phase, completed=completed, total=total)
@@ -101,6 +102,11 @@ class PullStream:
         total = known if total is None else total
         completed = count(line.get("completed"), LAYER_BYTES) or 0
         return (completed if total is None else min(completed, total)), total
+
+
+def _digest(line: Mapping[str, Any]) -> str | None:
+    digest = line.get("digest")
+    return digest[:DIGEST_LENGTH] if isinstance(digest, str) else None
 
 
 def _json(line: bytes) -> Any:
