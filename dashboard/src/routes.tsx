@@ -106,6 +106,12 @@ const provider = createRoute({
   validateSearch: (search): { own?: "true" } => ({ own: one(search.own) === "true" ? "true" : undefined }),
   component: lazyRouteComponent(() => import("./pages/models/providers/ProviderPage"), "ProviderPage"),
 });
+const ollama = createRoute({
+  getParentRoute: () => app,
+  path: "/models/providers/$providerId/ollama",
+  validateSearch: (search): { own?: "true" } => ({ own: one(search.own) === "true" ? "true" : undefined }),
+  component: lazyRouteComponent(() => import("./pages/models/ollama/OllamaPage"), "OllamaPage"),
+});
 const learning = createRoute({
   getParentRoute: () => app,
   path: "/learning",
@@ -198,6 +204,7 @@ export const router = createRouter({
       models,
       addModels,
       provider,
+      ollama,
       learning,
       label,
       dataset,

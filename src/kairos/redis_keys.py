@@ -85,6 +85,14 @@ def project_pattern(project_id: ProjectId) -> str:
     return f"*{project_id}*"
 
 
+def model_pulls(project_id: ProjectId | None, provider_id: UUID, namespace: str = NAMESPACE) -> str:
+    """The prefix of the keys with a provider's pulls of models; pulls.lua completes it.
+
+    The braces keep them in one slot of a Redis Cluster. Without a project, the provider is shared.
+    """
+    return f"{namespace if project_id is None else project_id}:{{pulls:{provider_id}}}:"
+
+
 def response_cache(project_id: ProjectId) -> str:
     """The prefix of all keys of a project's response cache; response_cache.lua completes it.
 

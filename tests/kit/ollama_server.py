@@ -5,6 +5,7 @@ async with OllamaServer() as ollama:
     ... call ollama.address, or ollama.base_url with the OpenAI protocol ...
     await ollama.close_port(); await ollama.open_port(); await ollama.restart()
     ollama.fail("/api/create", 500, "no space left on device")
+    ollama.scripts["tiny"] = [*layer(0, 100), HOLD, *layer(100, 100), SUCCESS]  # the answers of /api/pull
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 from aiohttp import web
 
 from tests.kit.breakable_server import BreakableServer, ServerFault, stream_lines
-from tests.kit.ollama_store import OllamaStore, sha256
+from tests.kit.ollama_pulls import HOLD, LOST, SUCCESS, UNKNOWN_MODEL, line
+from tests.kit.ollama_store import OllamaStore, base_file, sha256
 
 NS = 1_000_000_000
 
@@ -30,6 +32,12 @@ class OllamaServer(BreakableServer):
         self.chats: list[dict[str, Any]] = []
         self.includes_modelfile = True
         """Whether answers of `/api/show` include the Modelfile."""
+        self.scripts: dict[str, Sequence[object]] = {}
+        """The answers of `/api/pull` by model; see `ollama_pulls`. Other models are unknown to the registry."""
+        self.pulled: list[dict[str, Any]] = []
+        """The requests to `/api/pull`."""
+        self.pulling = 0
+        """Open pulls."""
 
     async def restart(self) -> None:
         """Restart the server, which clears its memory."""
@@ -46,6 +54,8 @@ class OllamaServer(BreakableServer):
             web.delete("/api/delete", self._delete),
             web.get("/api/tags", self._tags),
             web.post("/api/show", self._show),
+            web.get("/api/ps", self._loaded),
+            web.post("/api/pull", self._pull),
             web.post("/api/chat", self._chat),
             web.post("/v1/chat/completions", self._completion),
             web.get("/v1/models", self._models),
@@ -89,15 +99,62 @@ class OllamaServer(BreakableServer):
 
     async def _tags(self, request: web.Request) -> web.Response:
         models = self.store.models.items()
-        listed = [{"name": name, "model": name, "digest": manifest.digest} for name, manifest in models]
+        listed = [
+            {
+                "name": name,
+                "model": name,
+                "digest": manifest.digest,
+                "size": self.store.size(manifest),
+                "modified_at": "2026-11-30T12:00:00.123456789+01:00",
+                "details": {
+                    "family": self.store.family(manifest),
+                    "parameter_size": "135M",
+                    "quantization_level": "Q4_1",
+                },
+            }
+            for name, manifest in models
+        ]
         return web.json_response({"models": listed})
+
+    async def _loaded(self, request: web.Request) -> web.Response:
+        rows = [
+            {"name": name, "model": name, "size": 200, "size_vram": 150, "context_length": context, "expires_at": until}
+            for name, context in self.store.in_memory()
+            for until in ("2318-01-01T00:00:00Z",)
+        ]
+        return web.json_response({"models": rows})
+
+    async def _pull(self, request: web.Request) -> web.StreamResponse:
+        """Answer line by line as in the model's script. A pull that succeeds installs the model."""
+        wanted = await request.json()
+        self.pulled.append(wanted)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        self.pulling += 1
+        try:
+            for step in self.scripts.get(wanted["model"], UNKNOWN_MODEL):
+                if step is HOLD:
+                    await self._go.wait()
+                elif step is LOST and request.transport:
+                    request.transport.abort()
+                    return response
+                else:
+                    await response.write(line(step))
+                if step == SUCCESS:
+                    self.store.add_base(wanted["model"], base_file())
+        finally:
+            self.pulling -= 1
+        await response.write_eof()
+        return response
 
     async def _show(self, request: web.Request) -> web.Response:
         manifest = self.store.find((await request.json())["model"])
         lines = [f"FROM /root/.ollama/models/blobs/sha256-{manifest.base}"]
         lines += [f"ADAPTER /root/.ollama/models/blobs/sha256-{digest}" for digest in manifest.adapters]
         modelfile = {"modelfile": "\n".join(lines)} if self.includes_modelfile else {}
-        return web.json_response({"details": {"family": self.store.family(manifest)}, **modelfile})
+        family = self.store.family(manifest)
+        traits = {"capabilities": ["completion", "tools"], "model_info": {f"{family}.context_length": 8192}}
+        return web.json_response({"details": {"family": family}, **traits, **modelfile})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         """Answer in Ollama's own protocol: a line of JSON for each token, or one object; durations in ns."""

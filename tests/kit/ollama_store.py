@@ -151,6 +151,15 @@ class OllamaStore:
         texts = [part["text"] for part in parts if part["kind"] == "adapter" and part["text"]]
         return " ".join([*texts, self._read(manifest.base)["text"], "answers", prompt])
 
+    def size(self, manifest: Manifest) -> int:
+        """Return the bytes of all its blobs."""
+        return sum(len(self.blobs[digest]) for digest in (manifest.base, *manifest.adapters))
+
+    def in_memory(self) -> list[tuple[str, int | None]]:
+        """Return the names of loaded models, with their `num_ctx`."""
+        loaded = [runner.loaded for runner in self.runners.values() if runner.loaded]
+        return [(name, context) for name, own in self.models.items() for manifest, context in loaded if manifest == own]
+
     def family(self, manifest: Manifest) -> str:
         return self._read(manifest.base).get("family", "llama")
 

@@ -246,6 +246,33 @@ def of_shared_provider(tail: str = "", body: Any = None) -> Prepare:
     return prepare
 
 
+def of_ollama(tail: str, body: Any = None) -> Prepare:
+    async def prepare(world: World) -> ApiRequest:
+        made = await world.ollama_provider()
+        return ApiRequest(f"/api/project/providers/{made['id']}/ollama{tail}", body, (made["id"],))
+
+    return prepare
+
+
+def of_shared_ollama(tail: str, body: Any = None) -> Prepare:
+    async def prepare(world: World) -> ApiRequest:
+        made = await world.shared_ollama_provider()
+        return ApiRequest(f"/api/providers/{made['id']}/ollama{tail}", body)
+
+    return prepare
+
+
+async def cancelled_pull(world: World) -> ApiRequest:
+    pulls = f"/api/project/providers/{(await world.ollama_provider())['id']}/ollama/pulls"
+    pull = await world.b.post(pulls, PULL)
+    return ApiRequest(f"{pulls}/{pull['id']}/cancel", ids=(pulls.split("/")[4], pull["id"]))
+
+
+async def cancelled_shared_pull(world: World) -> ApiRequest:
+    pulls = f"/api/providers/{(await world.shared_ollama_provider())['id']}/ollama/pulls"
+    return ApiRequest(f"{pulls}/{(await world.operator.post(pulls, PULL))['id']}/cancel")
+
+
 async def new_provider(world: World) -> ApiRequest:
     return ApiRequest("/api/project/providers", {**PROVIDER, "name": f"new {new_id()}"})
 
@@ -257,6 +284,7 @@ async def new_shared_provider(world: World) -> ApiRequest:
 PROVIDER = {"kind": "openai-compatible", "address": "https://models.invalid/v1"}
 PROVIDER_TEST = {"kind": "openai-compatible", "address": "https://models.invalid/v1"}
 MODELS = {"models": [{"upstream": "another"}]}
+PULL = {"model": "unknown-to-the-registry"}
 
 
 CASES: dict[tuple[str, str], Case] = {
@@ -313,6 +341,20 @@ CASES: dict[tuple[str, str], Case] = {
     ("DELETE", "/api/project/providers/{provider_id}/models/{model_id}"): Case(
         Kind.NAMED, of_provider("/models/{model}")
     ),
+    ("GET", "/api/project/providers/{provider_id}/ollama/models"): Case(Kind.NAMED, of_ollama("/models")),
+    ("DELETE", "/api/project/providers/{provider_id}/ollama/models/{name}"): Case(
+        Kind.NAMED, of_ollama("/models/spare")
+    ),
+    ("GET", "/api/project/providers/{provider_id}/ollama/pulls"): Case(Kind.NAMED, of_ollama("/pulls")),
+    ("POST", "/api/project/providers/{provider_id}/ollama/pulls"): Case(Kind.NAMED, of_ollama("/pulls", PULL)),
+    ("POST", "/api/project/providers/{provider_id}/ollama/pulls/{pull_id}/cancel"): Case(Kind.NAMED, cancelled_pull),
+    ("GET", "/api/providers/{provider_id}/ollama/models"): Case(Kind.OPERATOR, of_shared_ollama("/models")),
+    ("DELETE", "/api/providers/{provider_id}/ollama/models/{name}"): Case(
+        Kind.OPERATOR, of_shared_ollama("/models/spare")
+    ),
+    ("GET", "/api/providers/{provider_id}/ollama/pulls"): Case(Kind.OPERATOR, of_shared_ollama("/pulls")),
+    ("POST", "/api/providers/{provider_id}/ollama/pulls"): Case(Kind.OPERATOR, of_shared_ollama("/pulls", PULL)),
+    ("POST", "/api/providers/{provider_id}/ollama/pulls/{pull_id}/cancel"): Case(Kind.OPERATOR, cancelled_shared_pull),
     ("GET", "/api/providers"): Case(Kind.OPERATOR, fixed("/api/providers")),
     ("POST", "/api/providers"): Case(Kind.OPERATOR, new_shared_provider),
     ("GET", "/api/providers/kinds"): Case(Kind.OWN, fixed("/api/providers/kinds")),

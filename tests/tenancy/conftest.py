@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kairos.config import ModelSettings
+from kairos.config import ModelSettings, ProviderSettings
 from kairos.embedded import Addresses
 from tests.kit.api import serving
 from tests.kit.kairos_app import cancel_unfinished_tasks, open_app
 from tests.kit.leftovers import leftovers, uses_engines
 from tests.kit.model_server import ModelServer, ScriptedModel
+from tests.kit.ollama_server import OllamaServer
 from tests.tenancy.world import World, create_world
 
 
@@ -54,13 +55,14 @@ async def world(empty_engines: None, addresses: Addresses) -> AsyncIterator[Worl
         folder = Path(name)
         weights = folder / "echo.gguf"
         weights.write_bytes(b"GGUF")
-        async with ModelServer() as server:
+        async with ModelServer() as server, OllamaServer() as ollama:
             server.add(ScriptedModel(name="echo", answer="hello"))
             echo = ModelSettings(name="echo", base_url=server.base_url, local=True, weights=weights, adapters="ollama")
+            allowed = ProviderSettings(private_hosts=["127.0.0.1"])
             async with (
-                open_app(addresses, server, data_dir=folder, models=[echo]) as app,
+                open_app(addresses, server, data_dir=folder, models=[echo], providers=allowed) as app,
                 serving(app.parts) as anonymous,
             ):
-                world = await create_world(app, anonymous)
+                world = await create_world(app, anonymous, ollama)
                 yield world
                 await cancel_unfinished_tasks(app.parts, world.x, world.y)

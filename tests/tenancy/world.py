@@ -29,6 +29,8 @@ from kairos.orchestration.queue.claim import NewTask
 from kairos.tenancy import ProjectId, Scope, UserId, new_id
 from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.kairos_app import KairosApp
+from tests.kit.ollama_server import OllamaServer
+from tests.kit.ollama_store import base_file
 
 SECRET = "ninety-nine red balloons"
 """Part of every text of B. No response to others may contain it."""
@@ -54,6 +56,7 @@ class World:
     edited: Caller
     """A caller with A's token, its `project_id` changed to Y."""
     operator: Caller
+    ollama: OllamaServer
 
     async def task(self, state: TaskState = TaskState.QUEUED) -> UUID:
         """Create a task of B."""
@@ -72,6 +75,14 @@ class World:
     async def shared_provider(self) -> Reply:
         """Create a provider that all projects share, with a model."""
         return await _provider(self.operator, "/api/providers", "shared")
+
+    async def ollama_provider(self) -> Reply:
+        """Create a provider of B on an Ollama server with the model `spare`, which the catalogue does not have."""
+        return await _ollama_provider(self.b, "/api/project/providers", self.ollama)
+
+    async def shared_ollama_provider(self) -> Reply:
+        """Create such a provider that all projects share."""
+        return await _ollama_provider(self.operator, "/api/providers", self.ollama)
 
     async def sample(self) -> UUID:
         """Create an approved sample of B."""
@@ -158,7 +169,7 @@ async def person(
     return user_id, await signed_in(app.parts, anonymous, user_id, project_id)
 
 
-async def create_world(app: KairosApp, anonymous: Caller) -> World:
+async def create_world(app: KairosApp, anonymous: Caller, ollama: OllamaServer) -> World:
     """Create both projects and all callers."""
     owners = {}
     for name, label in (("x", "A's"), ("y", SECRET)):
@@ -192,6 +203,7 @@ async def create_world(app: KairosApp, anonymous: Caller) -> World:
         ),
         edited=anonymous.with_token(_edited(a.token, {"project_id": str(y)})),
         operator=anonymous.with_token(local["access_token"]),
+        ollama=ollama,
     )
 
 
@@ -215,10 +227,22 @@ def _edited(token: str, changed: dict[str, Any]) -> str:
 
 async def _provider(caller: Caller, path: str, named: str) -> Reply:
     """Create a provider with a model, and remove earlier ones: their number is limited."""
-    for item in (await caller.get(path))["items"]:
-        await caller.call("DELETE", f"{path}/{item['id']}")
+    await _remove_providers(caller, path)
     body = {"name": f"{named} {new_id()}", "kind": "openai-compatible", "address": "https://models.invalid/v1"}
     made = await caller.post(path, {**body, "key": "sk-ninety-nine"})
     added = await caller.post(f"{path}/{made['id']}/models", {"models": [{"upstream": named, "name": str(new_id())}]})
     assert added.status == 201, added.body
     return added
+
+
+async def _ollama_provider(caller: Caller, path: str, ollama: OllamaServer) -> Reply:
+    await _remove_providers(caller, path)
+    ollama.store.add_base("spare", base_file())
+    made = await caller.post(path, {"name": f"ollama {new_id()}", "kind": "ollama", "address": ollama.base_url})
+    assert made.status == 201, made.body
+    return made
+
+
+async def _remove_providers(caller: Caller, path: str) -> None:
+    for item in (await caller.get(path))["items"]:
+        await caller.call("DELETE", f"{path}/{item['id']}")

@@ -35,6 +35,8 @@ ENUMS = {
     "PluginOut.source": "Origin",
     "PluginOut.state": "PluginState",
     "ProgressOut.phase": "TrainingPhase",
+    "PullOut.phase": "PullPhase",
+    "PullOut.state": "PullState",
     "Ready.status": "ReadyState",
     "RotationOut.source": "KeySource",
     "ServerProblemOut.kind": "ServerProblemKind",

@@ -6,6 +6,7 @@ import { entry } from "./en/entry";
 import { learning } from "./en/learning";
 import { model } from "./en/model";
 import { models } from "./en/models";
+import { ollama } from "./en/ollama";
 import { overview } from "./en/overview";
 import { plugins } from "./en/plugins";
 import { providers } from "./en/providers";
@@ -27,6 +28,7 @@ export const en = {
   ...model,
   ...models,
   ...providers,
+  ...ollama,
   ...learning,
   ...training,
   ...audit,

@@ -8,6 +8,7 @@ import { entry } from "./tr/entry";
 import { learning } from "./tr/learning";
 import { model } from "./tr/model";
 import { models } from "./tr/models";
+import { ollama } from "./tr/ollama";
 import { overview } from "./tr/overview";
 import { plugins } from "./tr/plugins";
 import { providers } from "./tr/providers";
@@ -28,6 +29,7 @@ export const tr: Translation<Messages> = {
   ...model,
   ...models,
   ...providers,
+  ...ollama,
   ...learning,
   ...training,
   ...audit,

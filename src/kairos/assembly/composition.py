@@ -107,6 +107,8 @@ def _api_components(parts: Components) -> ApiComponents:
             orchestration.providers,
             orchestration.provider_test,
             orchestration.local_servers,
+            orchestration.ollama_models,
+            orchestration.ollama_pulls,
             orchestration.master_keys,
             api.keys,
             api.accounts,

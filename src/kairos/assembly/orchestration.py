@@ -28,6 +28,10 @@ from kairos.orchestration.projects.project_export import Exports
 from kairos.orchestration.projects.project_keys import ProjectKeys
 from kairos.orchestration.providers.local_servers import LocalServers
 from kairos.orchestration.providers.master_key_rotation import MasterKeyRotation
+from kairos.orchestration.providers.ollama.ollama_models import OllamaModels
+from kairos.orchestration.providers.ollama.ollama_servers import OllamaServers
+from kairos.orchestration.providers.ollama.pull_board import PullBoard
+from kairos.orchestration.providers.ollama.pulls import OllamaPulls
 from kairos.orchestration.providers.provider_store import ProviderStore
 from kairos.orchestration.providers.provider_test import ProviderHttp, ProviderTest
 from kairos.orchestration.queue.event_notices import EventNotices
@@ -59,6 +63,8 @@ class Orchestration:
     providers: ProviderStore
     provider_test: ProviderTest
     local_servers: LocalServers
+    ollama_models: OllamaModels
+    ollama_pulls: OllamaPulls
     master_keys: MasterKeyRotation
     background: tuple[BackgroundTask, ...]
 
@@ -83,6 +89,10 @@ async def build_orchestration(
     project_keys = ProjectKeys(storage.redis)
     erasure = Erasure(database, queue, pubsub, project_keys, llm.router.cache, settings, learning.deployments)
     providers = ProviderStore(database, llm.stored, llm.router.catalog, configuration)
+    provider_http = ProviderHttp(llm.http, llm.projects_http)
+    ollama = OllamaServers(providers, provider_http)
+    pulls = OllamaPulls(database, ollama, PullBoard(storage.redis))
+    stack.push_async_callback(pulls.aclose)
     return Orchestration(
         worker=Worker(name, database, queue, pubsub, coordinator, leases, settings, notices, LANES[role]),
         sweeper=Sweeper(database, queue, notices, settings),
@@ -94,8 +104,10 @@ async def build_orchestration(
         config_changes=ConfigChanges(database, configuration, limits, agents.plugins),
         exports=Exports(database),
         providers=providers,
-        provider_test=ProviderTest(providers, ProviderHttp(llm.http, llm.projects_http)),
+        provider_test=ProviderTest(providers, provider_http),
         local_servers=LocalServers(llm.providers, llm.http, providers, llm.router.catalog),
+        ollama_models=OllamaModels(database, ollama, llm.router.catalog),
+        ollama_pulls=pulls,
         master_keys=MasterKeyRotation(database, llm.stored),
         background=(
             notices.run,

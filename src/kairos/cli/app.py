@@ -19,6 +19,7 @@ from kairos.cli import (
     dataset,
     fine_tuning,
     models,
+    ollama,
     output,
     plugins,
     projects,
@@ -53,6 +54,7 @@ app.add_typer(fine_tuning.training, name="training")
 app.add_typer(adapters.app, name="adapter")
 app.add_typer(tasks.app, name="task")
 app.add_typer(models.app, name="model")
+ollama.add_to(providers.app)
 app.add_typer(providers.app, name="provider")
 app.add_typer(plugins.app, name="plugin")
 app.add_typer(router.app, name="router")

@@ -1,4 +1,4 @@
-"""`kairos provider`: add, test, list, set-key, remove, rotate-master-key."""
+"""`kairos provider`: add, test, list, set-key, remove, rotate-master-key. `ollama.py` adds more."""
 
 from __future__ import annotations
 

@@ -163,6 +163,8 @@ class AuditAction(StrEnum):
     PROVIDER_MODEL_ADDED = "provider.model_added"
     PROVIDER_MODEL_CHANGED = "provider.model_changed"
     PROVIDER_MODEL_REMOVED = "provider.model_removed"
+    PROVIDER_MODEL_UNINSTALLED = "provider.model_uninstalled"
+    PROVIDER_PULL_STARTED = "provider.pull_started"
     SESSION_TOKEN_REUSED = "session.token_reused"
     SIGN_IN = "sign_in"
     SIGN_IN_REFUSED = "sign_in.refused"

@@ -54,6 +54,8 @@ export const audit = {
   "action.provider_model_added": "Model added",
   "action.provider_model_changed": "Model changed",
   "action.provider_model_removed": "Model removed",
+  "action.provider_model_uninstalled": "Model deleted from an Ollama server",
+  "action.provider_pull_started": "Pull of a model started",
   "action.sign_in": "Signed in",
   "action.sign_out": "Signed out",
   "action.dataset_imported": "Samples imported",

@@ -57,6 +57,8 @@ export const audit: Translation<typeof english> = {
   "action.provider_model_added": "Model eklendi",
   "action.provider_model_changed": "Model değiştirildi",
   "action.provider_model_removed": "Model kaldırıldı",
+  "action.provider_model_uninstalled": "Model Ollama sunucusundan silindi",
+  "action.provider_pull_started": "Model indirmesi başlatıldı",
   "action.sign_in": "Oturum açıldı",
   "action.sign_out": "Oturum kapatıldı",
   "action.dataset_imported": "Örnekler içe aktarıldı",

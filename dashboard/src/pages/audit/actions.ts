@@ -50,6 +50,8 @@ export const ACTIONS: Record<AuditAction, MessageKey> = {
   "provider.model_added": "action.provider_model_added",
   "provider.model_changed": "action.provider_model_changed",
   "provider.model_removed": "action.provider_model_removed",
+  "provider.model_uninstalled": "action.provider_model_uninstalled",
+  "provider.pull_started": "action.provider_pull_started",
   other: "action.other",
   "adapter.deleted": "action.adapter_deleted",
 };

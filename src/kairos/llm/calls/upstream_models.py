@@ -66,7 +66,7 @@ async def list_upstream(http: HttpClient, place: Place) -> list[UpstreamModel]:
     try:
         listed = await provider.list_models(server)
     except HttpError as error:
-        raise _without_secrets(problem_of(error, place.kind, secret.key is not None), secret) from error
+        raise explained(error, place) from error
     usable = {model.name: model for model in reversed(listed) if _has_usable_name(model)}
     if not usable:
         raise no_models(place.kind, plain_address(place.address))
@@ -119,10 +119,11 @@ def _listed_price(model: ListedModel) -> DatedPrice | None:
     return DatedPrice(model.price, datetime.now(UTC).date(), "the provider's list of models")
 
 
-def _without_secrets(problem: ServerProblem, secret: ProviderSecret) -> ServerProblem:
-    """The problem without the credentials, which a server may repeat."""
+def explained(error: HttpError, place: Place) -> ServerProblem:
+    """The problem behind a failed call, without the credentials, which a server may repeat."""
+    problem = problem_of(error, place.kind, place.secret.key is not None)
     cause = problem.cause
-    for value in (secret.key, *secret.headers.values()):
+    for value in (place.secret.key, *place.secret.headers.values()):
         if value:
             cause = cause.replace(value, "***")
     return ServerProblem(problem.kind, cause, problem.remedy)

@@ -225,6 +225,11 @@ class ProviderStore:
         """Raise `InvalidInput` for a private address of a project that no operator has allowed."""
         self._check_address(owner, address)
 
+    def is_listed(self, address: str) -> bool:
+        """Whether an operator has listed the address's host in `providers.private_hosts`."""
+        host = urlsplit(address).hostname or ""
+        return is_listed(host, literal(host), self._settings.providers.private_hosts)
+
     def _changed(self, owner: ProviderOwner, row: AnyProvider, given: Mapping[str, Any]) -> dict[str, Any]:
         """The columns after a change."""
         kind, values = ProviderKind(row.kind), dict[str, Any]()
@@ -282,8 +287,7 @@ class ProviderStore:
         """Whether a provider counts as local. A project can claim it only for hosts that an operator has listed."""
         if owner.project_id is None:
             return local_by_default(kind, address) if wanted is None else wanted
-        host = urlsplit(address).hostname or ""
-        listed = is_listed(host, literal(host), self._settings.providers.private_hosts)
+        listed = self.is_listed(address)
         if wanted and not listed:
             raise InvalidInput(
                 where="local",

@@ -53,16 +53,7 @@ class ProviderTest:
     async def of_stored(self, owner: ProviderOwner, provider_id: UUID) -> tuple[StoredProvider, list[UpstreamModel]]:
         """A stored provider, and the models of its server. Raises `NotFound`, `ServerProblem`."""
         found = await self._store.get(owner, provider_id)
-        row = found.row
-        try:
-            secret = self._store.secret_of(owner, row)
-        except SecretUnreadable as error:
-            raise ServerProblem(
-                ServerProblemKind.UNREADABLE_KEY,
-                str(error.values["reason"]),
-                "Restore the master key, or enter the key again",
-            ) from None
-        return found, await self._listed(owner, Place(ProviderKind(row.kind), row.address, secret, row.ca))
+        return found, await self._listed(owner, stored_place(self._store, owner, found))
 
     async def _listed(self, owner: ProviderOwner, place: Place) -> list[UpstreamModel]:
         own = owner.project_id is not None
@@ -74,3 +65,17 @@ class ProviderTest:
             raise ServerProblem(
                 ServerProblemKind.TIMEOUT, f"the test took more than {LIMIT_S:g} s", "Check that the server is running"
             ) from None
+
+
+def stored_place(store: ProviderStore, owner: ProviderOwner, found: StoredProvider) -> Place:
+    """The server of a stored provider. Raises `ServerProblem` if its key cannot be decrypted."""
+    row = found.row
+    try:
+        secret = store.secret_of(owner, row)
+    except SecretUnreadable as error:
+        raise ServerProblem(
+            ServerProblemKind.UNREADABLE_KEY,
+            str(error.values["reason"]),
+            "Restore the master key, or enter the key again",
+        ) from None
+    return Place(ProviderKind(row.kind), row.address, secret, row.ca, public_only=owner.project_id is not None)
