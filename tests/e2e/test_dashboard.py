@@ -108,7 +108,7 @@ async def test_model_page_shows_what_the_router_does_and_asks_the_model(browser:
         page, main = ada.page, ada.page.get_by_role("main")
         await page.get_by_role("article", name="small", exact=True).get_by_role("link", name="small").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("small")
-        await expect(main).to_contain_text("From kairos.toml")
+        await expect(main).to_contain_text("From file")
         await expect(main).to_contain_text("The circuit breaker is closed")
         await expect(page.get_by_role("img", name="Calls by period")).to_be_visible()
         routing = page.get_by_role("region", name="What the router does with it")

@@ -4,7 +4,7 @@ export const model = {
   "model.gone": "No model is named {name}",
   "model.gone_detail": "It may have been removed, or belong to another project.",
 
-  "model.origin_file": "From kairos.toml: edit its [[models]] entry and restart.",
+  "model.origin_file": "From file: edit its [[models]] entry in kairos.toml and restart.",
   "model.origin_embedded": "Embedded in Kairos.",
   "model.origin_stored": "Stored in the database.",
   "model.origin_adapter": "Adapter of {base}.",

@@ -1,6 +1,6 @@
 export const ollama = {
   "ollama.title": "Ollama models",
-  "ollama.back": "Back to models",
+  "ollama.back": "Back to the provider",
   "ollama.pull_title": "Pull a model",
   "ollama.pull_detail": "The Ollama server downloads the model. You can leave this page meanwhile.",
   "ollama.model": "Model",

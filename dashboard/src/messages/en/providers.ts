@@ -168,9 +168,6 @@ export const providers = {
   "providers.remove_tasks": "Running calls finish. Tasks that are waiting or try again use another model; those that require a removed model fail with that reason. Measurements and past decisions stay.",
   "providers.removed": "{name} was removed.",
   "providers.origin": "Entry",
-  "providers.origin_file": "from file: edit kairos.toml and restart",
-  "providers.origin_stored": "added here",
-  "providers.origin_embedded": "built into Kairos",
 
   "providers.problem_failed": "The call failed",
   "providers.problem_no_credit": "The account has no credit",

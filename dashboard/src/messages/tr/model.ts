@@ -7,7 +7,7 @@ export const model: Translation<typeof english> = {
   "model.gone": "{name} adında bir model yok",
   "model.gone_detail": "Kaldırılmış ya da başka bir projeye ait olabilir.",
 
-  "model.origin_file": "kairos.toml dosyasından: [[models]] girdisini düzenleyip yeniden başlatın.",
+  "model.origin_file": "Dosyadan: kairos.toml içindeki [[models]] girdisini düzenleyip yeniden başlatın.",
   "model.origin_embedded": "Kairos ile birlikte gelir.",
   "model.origin_stored": "Veritabanında kayıtlı.",
   "model.origin_adapter": "{base} modelinin adaptörü.",

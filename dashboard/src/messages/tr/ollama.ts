@@ -3,7 +3,7 @@ import type { ollama as english } from "../en/ollama";
 
 export const ollama: Translation<typeof english> = {
   "ollama.title": "Ollama modelleri",
-  "ollama.back": "Modellere dön",
+  "ollama.back": "Sağlayıcıya dön",
   "ollama.pull_title": "Model indir",
   "ollama.pull_detail": "Modeli Ollama sunucusu indirir. Bu sırada sayfadan ayrılabilirsiniz.",
   "ollama.model": "Model",

@@ -171,9 +171,6 @@ export const providers: Translation<typeof english> = {
   "providers.remove_tasks": "Süren çağrılar biter. Bekleyen ya da yeniden denenen görevler başka bir model kullanır; kaldırılan modeli şart koşanlar bu nedenle başarısız olur. Ölçümler ve geçmiş seçimler kalır.",
   "providers.removed": "{name} kaldırıldı.",
   "providers.origin": "Girdi",
-  "providers.origin_file": "dosyadan: kairos.toml'u düzenleyip yeniden başlatın",
-  "providers.origin_stored": "burada eklendi",
-  "providers.origin_embedded": "Kairos ile gelir",
 
   "providers.problem_failed": "Çağrı başarısız oldu",
   "providers.problem_no_credit": "Hesapta bakiye yok",

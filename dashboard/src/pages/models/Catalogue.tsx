@@ -17,7 +17,7 @@ import { useFormats } from "../../i18n/format";
 import { translate, useT } from "../../i18n/i18n";
 import { families } from "./families";
 import { AddModelsLink } from "./providers/AddModelsLink";
-import { Origin } from "./providers/Origin";
+import { Origin } from "./model/Origin";
 
 export function Catalogue() {
   const t = useT();

@@ -60,6 +60,16 @@ function Provider({ scope, provider }: { scope: ProviderScope; provider: Provide
   return (
     <>
       <PageHeader title={provider.name} detail={detail}>
+        {provider.kind === "ollama" && (
+          <Link
+            to="/models/providers/$providerId/ollama"
+            params={{ providerId: provider.id }}
+            search={scope === "project" ? { own: "true" } : {}}
+            className="button"
+          >
+            {t("ollama.title")}
+          </Link>
+        )}
         <Button kind="danger" icon={<Trash2 aria-hidden />} onClick={() => setRemoving(true)}>
           {t("providers.remove")}
         </Button>
