@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from kairos.db.models import MetricRow
 
-
 OWN_TYPES = "kairos:"
 """Prefix of the task types of Kairos' own calls, such as the judge's."""
 
