@@ -1670,6 +1670,178 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/providers/{provider_id}/ollama/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Ollama Models
+         * @description The models that are installed and loaded on an Ollama server, or the problem with it, within 20 seconds.
+         */
+        get: operations["list_ollama_models_api_providers__provider_id__ollama_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/{provider_id}/ollama/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Ollama Model
+         * @description Delete a model from the server's disk. 409 while the catalogue has it.
+         */
+        delete: operations["delete_ollama_model_api_providers__provider_id__ollama_models__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/{provider_id}/ollama/pulls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Pulls
+         * @description The pulls of the last day, newest first, on whichever daemon they run.
+         */
+        get: operations["list_pulls_api_providers__provider_id__ollama_pulls_get"];
+        put?: never;
+        /**
+         * Start Pull
+         * @description Let the server download a model. 409 if two of its pulls are running, or one of the same model.
+         *
+         *     The pull runs for at most 12 hours. A repeated one continues where the last one stopped.
+         */
+        post: operations["start_pull_api_providers__provider_id__ollama_pulls_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/{provider_id}/ollama/pulls/{pull_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Pull
+         * @description Ask for the end of a pull, which takes about a second. Returns it as it is now.
+         */
+        post: operations["cancel_pull_api_providers__provider_id__ollama_pulls__pull_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/project/providers/{provider_id}/ollama/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Project Ollama Models
+         * @description The models that are installed and loaded on an Ollama server, or the problem with it, within 20 seconds.
+         */
+        get: operations["list_project_ollama_models_api_project_providers__provider_id__ollama_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/project/providers/{provider_id}/ollama/models/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Project Ollama Model
+         * @description Delete a model from the server's disk. 409 while the catalogue has it.
+         */
+        delete: operations["delete_project_ollama_model_api_project_providers__provider_id__ollama_models__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/project/providers/{provider_id}/ollama/pulls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Project Pulls
+         * @description The pulls of the last day, newest first, on whichever daemon they run.
+         */
+        get: operations["list_project_pulls_api_project_providers__provider_id__ollama_pulls_get"];
+        put?: never;
+        /**
+         * Start Project Pull
+         * @description Let the server download a model. 409 if two of its pulls are running, or one of the same model.
+         *
+         *     The pull runs for at most 12 hours. A repeated one continues where the last one stopped.
+         */
+        post: operations["start_project_pull_api_project_providers__provider_id__ollama_pulls_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/project/providers/{provider_id}/ollama/pulls/{pull_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Project Pull
+         * @description Ask for the end of a pull, which takes about a second. Returns it as it is now.
+         */
+        post: operations["cancel_project_pull_api_project_providers__provider_id__ollama_pulls__pull_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/models": {
         parameters: {
             query?: never;
@@ -2235,7 +2407,7 @@ export interface components {
          * @description Action recorded in the audit log.
          * @enum {string}
          */
-        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "master_key.rotated" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "provider.changed" | "provider.created" | "provider.deleted" | "provider.model_added" | "provider.model_changed" | "provider.model_removed" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created" | "other";
+        AuditAction: "access.refused" | "adapter.deleted" | "adapter.promoted" | "adapter.refused" | "adapter.rolled_back" | "adapter.ruled" | "config.changed" | "dataset.cleared" | "dataset.erased" | "dataset.imported" | "key.created" | "key.revoked" | "master_key.rotated" | "member.invitation_revoked" | "member.invited" | "member.joined" | "member.left" | "member.removed" | "member.role_changed" | "password.changed" | "password.reset_link" | "password.set" | "project.archived" | "project.changed" | "project.created" | "project.deleted" | "project.erased" | "project.exported" | "project.restored" | "provider.changed" | "provider.created" | "provider.deleted" | "provider.model_added" | "provider.model_changed" | "provider.model_removed" | "provider.model_uninstalled" | "provider.pull_started" | "session.token_reused" | "sign_in" | "sign_in.refused" | "sign_out" | "sign_out.everywhere" | "signing_key.rotated" | "training.started" | "user.changed" | "user.created" | "other";
         /** AuditPage */
         AuditPage: {
             /** Items */
@@ -2857,6 +3029,53 @@ export interface components {
             /** Detail */
             detail: string;
         };
+        /**
+         * InstalledOut
+         * @description A model on the server's disk. null is unknown.
+         */
+        InstalledOut: {
+            /** Name */
+            name: string;
+            /**
+             * Size
+             * @description Bytes on disk. Models may share files.
+             */
+            size: number | null;
+            /**
+             * Parameters
+             * @description Such as 3.2B.
+             */
+            parameters: string | null;
+            /**
+             * Quantization
+             * @description Such as Q4_K_M.
+             */
+            quantization: string | null;
+            /** Family */
+            family: string | null;
+            /** Modified At */
+            modified_at: string | null;
+            /**
+             * Context
+             * @description Tokens that it was trained for.
+             */
+            context: number | null;
+            /**
+             * Capabilities
+             * @description In Ollama's terms, such as completion, tools, vision.
+             */
+            capabilities: string[] | null;
+            /**
+             * Cloud
+             * @description Whether Ollama forwards its requests to another host.
+             */
+            cloud: boolean;
+            /**
+             * Added
+             * @description The names under which this provider has it in the catalogue.
+             */
+            added: string[];
+        };
         /** InvitationBody */
         InvitationBody: {
             /** @default member */
@@ -3293,6 +3512,31 @@ export interface components {
              * @enum {string}
              */
             type: "ping";
+        };
+        /**
+         * LoadedOut
+         * @description A model in the server's memory. null is unknown.
+         */
+        LoadedOut: {
+            /** Name */
+            name: string;
+            /**
+             * Memory
+             * @description Bytes, GPU memory included.
+             */
+            memory: number | null;
+            /**
+             * Vram
+             * @description Bytes in GPU memory.
+             */
+            vram: number | null;
+            /** Context */
+            context: number | null;
+            /**
+             * Until
+             * @description When it is unloaded if nobody uses it; null if it stays.
+             */
+            until: string | null;
         };
         /** LocalBody */
         LocalBody: {
@@ -3797,6 +4041,36 @@ export interface components {
          * @enum {string}
          */
         NotFoundCause: "not_started" | "listens_on_loopback" | "firewall" | "host_unknown";
+        /**
+         * NotInstalledOut
+         * @description A model of the catalogue that the server does not have: calls to it fail.
+         */
+        NotInstalledOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Upstream */
+            upstream: string;
+        };
+        /**
+         * OllamaOut
+         * @description The models of an Ollama server, or the problem with it.
+         */
+        OllamaOut: {
+            /** Ok */
+            ok: boolean;
+            problem: components["schemas"]["ServerProblemOut"] | null;
+            /** Installed */
+            installed: components["schemas"]["InstalledOut"][];
+            /** Loaded */
+            loaded: components["schemas"]["LoadedOut"][];
+            /** Not Installed */
+            not_installed: components["schemas"]["NotInstalledOut"][];
+        };
         /**
          * Origin
          * @description The origin of a plugin.
@@ -4439,6 +4713,73 @@ export interface components {
             /** Local */
             local?: boolean | null;
         };
+        /** PullBody */
+        PullBody: {
+            /**
+             * Model
+             * @description As in `ollama pull`: `model`, `model:tag`, or `registry.example.com/namespace/model:tag`.
+             */
+            model: string;
+            /**
+             * Insecure
+             * @description Accept a registry without TLS.
+             * @default false
+             */
+            insecure?: boolean;
+        };
+        /** PullList */
+        PullList: {
+            /** Items */
+            items: components["schemas"]["PullOut"][];
+        };
+        /** PullOut */
+        PullOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Model */
+            model: string;
+            state: components["schemas"]["PullState"];
+            phase: components["schemas"]["PullPhase"];
+            /**
+             * Completed
+             * @description Bytes of the files reported so far that are present; null is unknown.
+             */
+            completed: number | null;
+            /**
+             * Total
+             * @description Bytes of the files reported so far; null is unknown.
+             */
+            total: number | null;
+            problem: components["schemas"]["PullProblemOut"] | null;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Ended At */
+            ended_at: string | null;
+        };
+        /**
+         * PullPhase
+         * @description What Ollama is doing for a pull.
+         * @enum {string}
+         */
+        PullPhase: "starting" | "manifest" | "downloading" | "verifying" | "finishing";
+        /** PullProblemOut */
+        PullProblemOut: {
+            /** Cause */
+            cause: string;
+            /** Remedy */
+            remedy: string;
+        };
+        /**
+         * PullState
+         * @enum {string}
+         */
+        PullState: "running" | "succeeded" | "failed" | "cancelled" | "interrupted";
         /** Ready */
         Ready: {
             status: components["schemas"]["ReadyState"];
@@ -8600,6 +8941,296 @@ export interface operations {
             };
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_ollama_models_api_providers__provider_id__ollama_models_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OllamaOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    delete_ollama_model_api_providers__provider_id__ollama_models__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_pulls_api_providers__provider_id__ollama_pulls_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullList"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    start_pull_api_providers__provider_id__ollama_pulls_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PullBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    cancel_pull_api_providers__provider_id__ollama_pulls__pull_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                pull_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_project_ollama_models_api_project_providers__provider_id__ollama_models_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OllamaOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    delete_project_ollama_model_api_project_providers__provider_id__ollama_models__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_project_pulls_api_project_providers__provider_id__ollama_pulls_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullList"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    start_project_pull_api_project_providers__provider_id__ollama_pulls_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PullBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    cancel_project_pull_api_project_providers__provider_id__ollama_pulls__pull_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider_id: string;
+                pull_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             422: components["responses"]["UnprocessableEntity"];
             503: components["responses"]["ServiceUnavailable"];
         };
