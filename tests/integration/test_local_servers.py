@@ -114,7 +114,7 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 async def test_odd_server_neither_breaks_nor_delays_the_search(operator: Caller, local: LocalServers, name: str):
-    runner = web.ServerRunner(web.Server(ODD[name], access_log=None), shutdown_timeout=0)
+    runner = web.ServerRunner(web.Server(ODD[name], access_log=None, handler_cancellation=True), shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:

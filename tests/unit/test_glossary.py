@@ -65,7 +65,7 @@ def prose_of(markdown: str) -> str:
 
 def messages_of(source: str) -> dict[str, str]:
     """Return the texts of a message file by key; plural forms are joined."""
-    found = re.findall(r'^  "([\w.:]+)":\s*(.+)$', source, re.MULTILINE)
+    found = re.findall(r'^  "([\w.:-]+)":\s*(.+)$', source, re.MULTILINE)
     return {key: " / ".join(re.findall(r'"((?:[^"\\]|\\.)*)"', value)) for key, value in found}
 
 

@@ -161,10 +161,7 @@ export const providers = {
   "providers.enabled": "The router may use this model",
   "providers.remove": "Remove provider",
   "providers.remove_title": "Remove the provider {name}?",
-  "providers.remove_detail": {
-    one: "Its key is deleted, and its {count} model leaves the catalogue on every daemon within two seconds.",
-    other: "Its key is deleted, and its {count} models leave the catalogue on every daemon within two seconds.",
-  },
+  "providers.remove_detail": { one: "Its key is deleted, and its {count} model leaves the catalogue on every daemon within two seconds.", other: "Its key is deleted, and its {count} models leave the catalogue on every daemon within two seconds." },
   "providers.remove_tasks": "Running calls finish. Tasks that are waiting or try again use another model; those that require a removed model fail with that reason. Measurements and past decisions stay.",
   "providers.removed": "{name} was removed.",
   "providers.origin": "Entry",

@@ -164,10 +164,7 @@ export const providers: Translation<typeof english> = {
   "providers.enabled": "Yönlendirici bu modeli kullanabilir",
   "providers.remove": "Sağlayıcıyı kaldır",
   "providers.remove_title": "{name} sağlayıcısı kaldırılsın mı?",
-  "providers.remove_detail": {
-    one: "Anahtarı silinir ve {count} modeli iki saniye içinde tüm servislerde katalogdan çıkar.",
-    other: "Anahtarı silinir ve {count} modeli iki saniye içinde tüm servislerde katalogdan çıkar.",
-  },
+  "providers.remove_detail": { one: "Anahtarı silinir ve {count} modeli iki saniye içinde tüm servislerde katalogdan çıkar.", other: "Anahtarı silinir ve {count} modeli iki saniye içinde tüm servislerde katalogdan çıkar." },
   "providers.remove_tasks": "Süren çağrılar biter. Bekleyen ya da yeniden denenen görevler başka bir model kullanır; kaldırılan modeli şart koşanlar bu nedenle başarısız olur. Ölçümler ve geçmiş seçimler kalır.",
   "providers.removed": "{name} kaldırıldı.",
   "providers.origin": "Girdi",

@@ -157,7 +157,7 @@ async def scan(
     places = local_places(environ, (host,), ports)
     local = scan_local(list_models, places, get_json=get_json, timeout_s=timeout_s)
     remote = (_remote(list_models, provider, environ, remote_timeout_s) for provider in providers)
-    servers, *found = await asyncio.gather(local, *remote)
+    servers, found = await asyncio.gather(local, asyncio.gather(*remote))
     return ScanResult((*servers, *(server for server in found if server is not None)))
 
 
