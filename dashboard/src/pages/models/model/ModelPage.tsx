@@ -26,7 +26,6 @@ const SPANS = [1, 7, 30, 90];
 
 /** One model: what it can do, its health, and what the router does with it and why. */
 export function ModelPage() {
-  const t = useT();
   const { _splat: name = "" } = route.useParams();
   // From the list, which also has its adapters. Circuit breakers open and close without an event.
   const query = useQuery({ ...modelsQuery(), refetchInterval: 15_000 });
