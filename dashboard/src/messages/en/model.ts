@@ -16,7 +16,7 @@ export const model = {
   "model.json_schema": "JSON schema",
   "model.yes": "yes",
   "model.no": "no",
-  "model.tools_unknown": "Unknown. Tasks that need tools go to models that declare them.",
+  "model.tools_unknown": "Tasks that need tools go to models that declare tool calls.",
   "model.upstream": "Name on its server",
   "model.limits": "Limits and price",
   "model.context": "Context",
