@@ -24,7 +24,7 @@ export const model = {
   "model.price_in": "Input",
   "model.price_out": "Output",
   "model.per_million": "{price} per million tokens",
-  "model.price_at": "Price of",
+  "model.price_at": "Price date",
   "model.price_source": "Source of the price",
   "model.price_per_hour": "Server",
   "model.per_hour": "{price} per hour",
