@@ -182,10 +182,10 @@ const users = createRoute({
   component: lazyRouteComponent(() => import("./pages/users/UsersPage"), "UsersPage"),
 });
 
-/** A model's name may contain slashes. Addresses with a fixed part, such as `/models/add`, take precedence. */
+/** Addresses with a fixed part, such as `/models/add`, take precedence over the name of a model. */
 const model = createRoute({
   getParentRoute: () => app,
-  path: "/models/$",
+  path: "/models/$name/$",
   validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
   component: lazyRouteComponent(() => import("./pages/models/model/ModelPage"), "ModelPage"),
 });

@@ -1,7 +1,7 @@
 export const providers = {
   "try.prompt": "Say hello in one sentence.",
   "try.label": "Prompt for {model}",
-  "try.ask": "Ask it",
+  "try.ask": "Ask",
   "try.ask_model": "Ask {model}",
   "try.not_allowed": "Your role in this project does not permit tasks.",
   "try.waiting": "Waiting for the model …",

@@ -19,7 +19,7 @@ export const model: Translation<typeof english> = {
   "model.json_schema": "JSON şeması",
   "model.yes": "var",
   "model.no": "yok",
-  "model.tools_unknown": "Bilinmiyor. Araç gerektiren görevler, bunu bildiren modellere gider.",
+  "model.tools_unknown": "Araç gerektiren görevler, araç çağrılarını bildiren modellere gider.",
   "model.upstream": "Sunucudaki adı",
   "model.limits": "Sınırlar ve fiyat",
   "model.context": "Bağlam",

@@ -9,7 +9,7 @@ import { Duration, Money, Num, Percent } from "../../../components/Values";
 import { useFormats } from "../../../i18n/format";
 import { translate, useT, type MessageKey } from "../../../i18n/i18n";
 import { en } from "../../../messages/en";
-import { Fact, Health, TryAgain } from "../Catalogue";
+import { Fact, TryAgain } from "../Catalogue";
 import { callColumns, failed, sums } from "./history";
 import { historyQuery, type History, type PeriodOut } from "./queries";
 
@@ -18,7 +18,7 @@ export function ModelHealth({ model, days }: { model: ModelOut; days: number }) 
   const t = useT();
   const query = useQuery(historyQuery(model.name, days));
   return (
-    <Panel title={t("model.health")} aside={<Health state={model.health} />}>
+    <Panel title={t("model.health")}>
       <p>
         <Breaker model={model} />
         {model.health_detail && <span className="muted model-detail"> {model.health_detail}</span>}

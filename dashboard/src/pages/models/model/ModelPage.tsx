@@ -9,6 +9,7 @@ import { PageHeader } from "../../../components/PageHeader";
 import { Panel } from "../../../components/Panel";
 import { SkeletonRows } from "../../../components/Skeleton";
 import { useT } from "../../../i18n/i18n";
+import { modelOf } from "../../../lib/modelPath";
 import { Health } from "../Catalogue";
 import { TryModel } from "../TryModel";
 import { Capabilities, Limits } from "./ModelFacts";
@@ -20,13 +21,13 @@ import { Origin } from "./Origin";
 import "../models.css";
 import "./model.css";
 
-const route = getRouteApi("/app/models/$");
+const route = getRouteApi("/app/models/$name/$");
 /** Days of the figures. One day is divided into hours. */
 const SPANS = [1, 7, 30, 90];
 
 /** One model: what it can do, its health, and what the router does with it and why. */
 export function ModelPage() {
-  const { _splat: name = "" } = route.useParams();
+  const name = modelOf(route.useParams());
   // From the list, which also has its adapters. Circuit breakers open and close without an event.
   const query = useQuery({ ...modelsQuery(), refetchInterval: 15_000 });
   const model = query.data?.find((one) => one.name === name);

@@ -11,13 +11,16 @@ interface Result extends Standing {
   type: string;
 }
 
+/** The panel is narrower than the leaderboard. */
+const WIDTHS: Record<string, string> = { quality: "24%", measured: "80px", first: "88px", duration: "72px", cost: "76px", share: "60px" };
+
 /** Measured quality, speed, cost and share at each task type: the model's rows of the leaderboard. */
 export function ModelResults({ name, days }: { name: string; days: number }) {
   const t = useT();
   const query = useQuery(leaderboardQuery(days));
   const columns: Columns<Result> = [
     { id: "type", accessorKey: "type", header: t("model.type"), cell: ({ row }) => <span title={row.original.type}>{row.original.type}</span> },
-    ...resultColumns<Result>(),
+    ...resultColumns<Result>().map((column) => ({ ...column, meta: { ...column.meta, width: WIDTHS[column.id ?? ""] } })),
   ];
   return (
     <Panel title={t("model.results")}>
