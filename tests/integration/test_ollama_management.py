@@ -7,25 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from kairos import redis_keys
 from kairos.config import ProviderSettings
 from kairos.embedded import Addresses
-from kairos.orchestration.providers.ollama.pull_board import (
-    MOST_PULLS,
-    BeatResult,
-    PullBoard,
-    PullRecord,
-    PullsOf,
-    PullState,
-)
+from kairos.orchestration.providers.ollama.pull_board import MOST_PULLS
 from kairos.orchestration.providers.ollama.pulls import CHECK_S
-from kairos.redis_client import connect
 from kairos.tenancy import Scope, new_id
 from tests.kit.any_server import AnyServer
 from tests.kit.api import Caller, Reply, serving, signed_in
@@ -346,69 +336,6 @@ class TestSeveralDaemons:
         assert (await ended(operator, path))["state"] == "succeeded"
 
 
-class TestBoard:
-    @pytest.fixture
-    async def board(self, addresses: Addresses) -> AsyncIterator[PullBoard]:
-        """A board whose leases expire after 200 ms."""
-        redis = connect(addresses.redis_url)
-        yield PullBoard(redis, lease_s=0.2)
-        await redis.aclose()
-
-    async def test_pull_without_reports_is_interrupted(self, board: PullBoard):
-        where, record = PullsOf(None, new_id()), _record("tiny")
-        assert await board.start(where, record)
-        assert [one.state for one in await board.list(where)] == [PullState.RUNNING]
-
-        async def expired() -> bool:
-            return (await board.list(where))[0].state is PullState.INTERRUPTED
-
-        await eventually(expired, 5)
-        assert await board.beat(where, record) is BeatResult.LOST
-        await board.finish(where, record.ended(PullState.SUCCEEDED))
-        assert (await board.list(where))[0].state is PullState.INTERRUPTED
-        assert not await board.cancel(where, record.id)
-        assert [await board.start(where, _record(name)) for name in "abc"] == [True, True, False]
-
-    async def test_report_renews_the_lease_and_learns_of_a_cancellation(self, addresses: Addresses):
-        redis = connect(addresses.redis_url)
-        board = PullBoard(redis, lease_s=60)
-        where, record = PullsOf(None, new_id()), _record("tiny")
-        await board.start(where, record)
-        slot = redis_keys.model_pulls(None, where.provider_id) + "slot:1"
-        await redis.pexpire(slot, 30_000)
-        assert await board.beat(where, record) is BeatResult.OK
-        assert await redis.pttl(slot) > 30_000
-        assert await board.cancel(where, record.id)
-        assert await board.beat(where, record) is BeatResult.CANCEL
-        await redis.aclose()
-
-    async def test_oldest_records_are_dropped(self, board: PullBoard):
-        where = PullsOf(None, new_id())
-        for number in range(30):
-            record = _record(f"m{number}")
-            assert await board.start(where, record)
-            await board.finish(where, record.ended(PullState.CANCELLED))
-        kept = [record.model for record in await board.list(where)]
-        assert kept == [f"m{number}" for number in range(29, 9, -1)]
-
-    async def test_unreadable_records_are_skipped(self, addresses: Addresses, board: PullBoard):
-        where = PullsOf(None, new_id())
-        redis = connect(addresses.redis_url)
-        key = redis_keys.model_pulls(None, where.provider_id) + "records"
-        for number, odd in enumerate((b"{", b"[]", b'{"id": 5}', b"null")):
-            await redis.hset(key, str(number), odd)  # type: ignore[misc]  # redis-py's types cover both of its clients
-        await redis.aclose()
-        assert await board.list(where) == []
-
-    async def test_projects_and_providers_are_apart(self, app: KairosApp, board: PullBoard):
-        provider = new_id()
-        await board.start(PullsOf(app.project_id, provider), _record("own"))
-        for other in (PullsOf(None, provider), PullsOf(app.project_id, new_id())):
-            assert await board.list(other) == []
-        key = redis_keys.model_pulls(app.project_id, provider)
-        assert key.startswith(str(app.project_id))
-
-
 class TestDeletion:
     async def test_model_is_deleted_from_the_disk(self, app: KairosApp, operator: Caller, ollama: OllamaServer):
         path = await shared(operator, ollama.base_url)
@@ -511,7 +438,3 @@ async def own(owner: Caller, ollama: OllamaServer) -> str:
     made = await owner.post("/api/project/providers", draft(ollama.base_url, kind="ollama"))
     assert made.status == 201, made.body
     return f"/api/project/providers/{made['id']}/ollama"
-
-
-def _record(name: str) -> PullRecord:
-    return PullRecord(new_id(), name, datetime.now(UTC))

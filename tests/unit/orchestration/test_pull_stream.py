@@ -106,8 +106,7 @@ def test_long_line_is_refused_before_its_end():
 
 def test_number_of_files_is_bounded():
     stream = PullStream()
-    for number in range(MOST_LAYERS + 50):
-        found = stream.feed(line(layer(1, 1, f"sha256:{number:064d}")))
+    found = stream.feed(b"".join(line(layer(1, 1, f"sha256:{number:064d}")) for number in range(MOST_LAYERS + 50)))
     assert (found.completed, found.total) == (MOST_LAYERS, MOST_LAYERS)
 
 
