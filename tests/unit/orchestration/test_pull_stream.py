@@ -90,6 +90,13 @@ def test_error_within_the_stream_is_raised_with_its_text():
         progress_of({"error": 42})
 
 
+def test_progress_before_an_error_is_kept():
+    stream = PullStream()
+    with pytest.raises(PullRefused):
+        stream.feed(b"".join(map(line, (MANIFEST, layer(10, 100), error("no space left on device")))))
+    assert stream.progress == PullProgress(PullPhase.DOWNLOADING, 10, 100)
+
+
 @pytest.mark.parametrize("content", [b"<!doctype html>\n", b'{"status": \n', b"\xff\xfe\n", b"x" * (LINE_BYTES + 1)])
 def test_other_content_is_refused(content: bytes):
     with pytest.raises(PullGarbled):
