@@ -98,7 +98,7 @@ async def test_model_is_pulled_added_and_deleted_in_the_browser(browser: Browser
         progress = page.get_by_role("progressbar", name="Progress of tiny")
         await expect(progress).to_have_attribute("value", "0.25")
         await expect(row(page, "tiny")).to_contain_text("25% · 1 GiB / 4 GiB")
-        await expect(page.get_by_role("status").first).not_to_contain_text("tiny")
+        await expect(page.get_by_role("main").get_by_role("status")).not_to_contain_text("tiny")
 
         async with ollama.store.loaded("llama3.2:3b", {"num_ctx": 4096}):
             async for appearance in ada.appearances():
@@ -110,21 +110,21 @@ async def test_model_is_pulled_added_and_deleted_in_the_browser(browser: Browser
             await expect(page.get_by_role("article", name="llama3.2:3b")).to_contain_text("Loaded")
 
         ollama.release()
-        await expect(page.get_by_role("status").first).to_contain_text("tiny is installed.")
+        await expect(page.get_by_role("main").get_by_role("status")).to_contain_text("tiny is installed.")
         tiny = page.get_by_role("article", name="tiny:latest")
-        await tiny.get_by_role("button", name="Add tiny:latest to the catalogue").click()
+        await tiny.get_by_role("button", name="Add to catalogue: tiny:latest").click()
         await expect(tiny).to_contain_text("In the catalogue as ollama/tiny")
-        await tiny.get_by_role("button", name="Delete tiny:latest from the server").click()
+        await tiny.get_by_role("button", name="Delete: tiny:latest").click()
         dialog = page.get_by_role("dialog")
-        await dialog.get_by_role("button", name="Delete").click()
+        await dialog.get_by_role("button", name="Delete", exact=True).click()
         await expect(dialog.get_by_role("alert")).to_contain_text("the catalogue of Kairos has it as ollama/tiny")
         await ada.screenshot("ollama-delete-refused")
         await dialog.get_by_role("button", name="Cancel").click()
 
         other = page.get_by_role("article", name="llama3.2:3b")
-        await other.get_by_role("button", name="Delete llama3.2:3b from the server").click()
+        await other.get_by_role("button", name="Delete: llama3.2:3b").click()
         assert await ada.faults() == []
-        await dialog.get_by_role("button", name="Delete").click()
+        await dialog.get_by_role("button", name="Delete", exact=True).click()
         await expect(other).to_have_count(0)
 
         ollama.store.delete("tiny")
@@ -151,9 +151,9 @@ async def test_pull_is_cancelled_and_the_page_is_shown_in_turkish(
             await ada.screenshot(f"ollama-tr-{appearance}")
             excess = await ada.page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert excess <= 0, f"{appearance} is {excess} px wider than the window"
-        await ada.page.get_by_role("button", name="held indirmesini iptal et").click()
+        await ada.page.get_by_role("button", name="İptal et: held").click()
         await expect(ada.page.get_by_role("progressbar")).to_have_count(0)
-        await expect(ada.page.get_by_role("status").first).to_contain_text("held indirmesi iptal edildi.")
+        await expect(ada.page.get_by_role("main").get_by_role("status")).to_contain_text("held indirmesi iptal edildi.")
         await eventually(lambda: ollama.pulling == 0, 5, "the connection is closed")
         await ollama.close_port()
         await ada.open(office.page)

@@ -90,6 +90,13 @@ def test_error_within_the_stream_is_raised_with_its_text():
         progress_of({"error": 42})
 
 
+def test_progress_before_an_error_is_kept():
+    stream = PullStream()
+    with pytest.raises(PullRefused):
+        stream.feed(b"".join(map(line, (MANIFEST, layer(10, 100), error("no space left on device")))))
+    assert stream.progress == PullProgress(PullPhase.DOWNLOADING, 10, 100)
+
+
 @pytest.mark.parametrize("content", [b"<!doctype html>\n", b'{"status": \n', b"\xff\xfe\n", b"x" * (LINE_BYTES + 1)])
 def test_other_content_is_refused(content: bytes):
     with pytest.raises(PullGarbled):
@@ -106,8 +113,7 @@ def test_long_line_is_refused_before_its_end():
 
 def test_number_of_files_is_bounded():
     stream = PullStream()
-    for number in range(MOST_LAYERS + 50):
-        found = stream.feed(line(layer(1, 1, f"sha256:{number:064d}")))
+    found = stream.feed(b"".join(line(layer(1, 1, f"sha256:{number:064d}")) for number in range(MOST_LAYERS + 50)))
     assert (found.completed, found.total) == (MOST_LAYERS, MOST_LAYERS)
 
 

@@ -86,7 +86,7 @@ function Card({ which, model, loaded, onDelete }: CardProps) {
         <Button
           size="small"
           icon={<Trash2 aria-hidden />}
-          aria-label={t("ollama.delete_of", { name: model.name })}
+          aria-label={`${t("ollama.delete")}: ${model.name}`}
           onClick={onDelete}
         >
           {t("ollama.delete")}
@@ -136,7 +136,7 @@ function AddButton({ which, model }: { which: Which; model: InstalledOut }) {
       size="small"
       icon={<Plus aria-hidden />}
       busy={busy}
-      aria-label={t("ollama.add_of", { name: model.name })}
+      aria-label={`${t("ollama.add")}: ${model.name}`}
       onClick={() => void add()}
     >
       {t("ollama.add")}

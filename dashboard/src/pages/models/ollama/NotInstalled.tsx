@@ -25,12 +25,7 @@ export function NotInstalled({ which, models, pulls }: NotInstalledProps) {
             <strong>{t("ollama.missing_one", { name: model.name })}</strong>
             <p>{t("ollama.missing_detail", { name: model.upstream })}</p>
           </div>
-          <PullButton
-            which={which}
-            model={model.upstream}
-            text={t("ollama.pull")}
-            label={t("ollama.pull_of", { name: model.upstream })}
-          />
+          <PullButton which={which} model={model.upstream} text={t("ollama.pull")} />
         </li>
       ))}
     </ul>

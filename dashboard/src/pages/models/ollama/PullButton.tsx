@@ -11,11 +11,9 @@ export interface PullButtonProps {
   which: Which;
   model: string;
   text: string;
-  /** The text for screen readers, with the model's name. */
-  label: string;
 }
 
-export function PullButton({ which, model, text, label }: PullButtonProps) {
+export function PullButton({ which, model, text }: PullButtonProps) {
   const client = useQueryClient();
   const [busy, setBusy] = useState(false);
   async function pull() {
@@ -30,7 +28,7 @@ export function PullButton({ which, model, text, label }: PullButtonProps) {
     }
   }
   return (
-    <Button size="small" busy={busy} aria-label={label} onClick={() => void pull()}>
+    <Button size="small" busy={busy} aria-label={`${text}: ${model}`} onClick={() => void pull()}>
       {text}
     </Button>
   );

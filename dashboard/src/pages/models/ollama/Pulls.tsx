@@ -46,8 +46,8 @@ function Running({ which, pull }: { which: Which; pull: PullOut }) {
     <>
       <div className="spread">
         <strong className="pull-name">{pull.model}</strong>
-        <Button size="small" busy={cancelling} aria-label={t("ollama.cancel_of", { name: pull.model })} onClick={() => void cancel()}>
-          {t("common.cancel")}
+        <Button size="small" busy={cancelling} aria-label={`${t("ollama.cancel")}: ${pull.model}`} onClick={() => void cancel()}>
+          {t("ollama.cancel")}
         </Button>
       </div>
       <progress
@@ -76,7 +76,7 @@ function Ended({ which, pull }: { which: Which; pull: PullOut }) {
       <div className="pull-text">
         <strong>{pull.state === "running" ? pull.model : t(ENDS[pull.state], { name: pull.model })}</strong>
         {pull.problem && (
-          <p>
+          <p lang="en" className="pull-cause">
             {pull.problem.cause}. {pull.problem.remedy}.
           </p>
         )}
@@ -84,12 +84,7 @@ function Ended({ which, pull }: { which: Which; pull: PullOut }) {
           <RelativeTime at={pull.ended_at ?? pull.started_at} />
         </p>
       </div>
-      <PullButton
-        which={which}
-        model={pull.model}
-        text={t("ollama.again")}
-        label={t("ollama.again_of", { name: pull.model })}
-      />
+      <PullButton which={which} model={pull.model} text={t("ollama.again")} />
     </div>
   );
 }

@@ -87,7 +87,12 @@ class ManagedOllama:
             async with self._call("POST", "api/pull", {"model": name, "insecure": insecure}, PULL) as answer:
                 while not stream.succeeded and (chunk := await answer.read(begun=begun)):
                     begun = True
-                    yield stream.feed(chunk)
+                    try:
+                        stream.feed(chunk)
+                    except (PullGarbled, PullRefused):
+                        yield stream.progress  # of the lines before the error
+                        raise
+                    yield stream.progress
             stream.close()
         except (HttpError, PullGarbled, PullRefused) as error:
             raise PullFailed(self._pull_problem(error, name)) from error

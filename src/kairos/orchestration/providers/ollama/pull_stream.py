@@ -54,12 +54,15 @@ class PullRefused(Exception):
 
 
 class PullStream:
-    """Parses the stream from arbitrary chunks. `succeeded` is set by the status `success`."""
+    """Parses the stream from arbitrary chunks.
+
+    `succeeded` is set by the status `success`; `progress` is as of the last line.
+    """
 
     def __init__(self) -> None:
         self.succeeded = False
         self._rest = b""
-        self._progress = PullProgress()
+        self.progress = PullProgress()
         self._layers: dict[str, tuple[int, int | None]] = {}
         """Bytes present and size of each file, by digest."""
 
@@ -67,7 +70,7 @@ class PullStream:
         """The progress after these bytes. Raises `PullGarbled`, `PullRefused`."""
         for line in self._lines(chunk):
             self._apply(line)
-        return self._progress
+        return self.progress
 
     def close(self) -> None:
         """Apply a last line without a line break. Raises `PullGarbled`, `PullRefused`."""
@@ -93,7 +96,7 @@ class PullStream:
             self._layers[digest] = self._layer(digest, line)
         completed, total = _sums(self._layers.values())
         phase = _phase(status) if isinstance(status, str) else None
-        self._progress = replace(self._progress, phase=phase or self._progress.phase, completed=completed, total=total)
+        self.progress = replace(self.progress, phase=phase or self.progress.phase, completed=completed, total=total)
 
     def _layer(self, digest: str, line: Mapping[str, Any]) -> tuple[int, int | None]:
         """Bytes present and size of a file. Ollama leaves `completed` out while it is 0."""
