@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page
 from kairos.cli.client import runtime
 from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD
-from tests.kit.any_server import AnyServer
+from tests.kit.any_server import AnyServer, ReceivedRequest
 from tests.kit.browser import Visitor
 from tests.kit.cloud_server import CloudServer
 from tests.kit.daemon_process import DaemonProcess, on_engines
@@ -39,8 +39,7 @@ class Office:
 
 @asynccontextmanager
 async def opened_office(addresses: Addresses, folder: Path) -> AsyncIterator[Office]:
-    listing = {"data": [{"id": "llama3.2:3b", "owned_by": "library"}]}
-    async with ModelServer() as models, AnyServer(lambda _: listing) as ollama:
+    async with ModelServer() as models, AnyServer(_as_ollama) as ollama:
         models.add(ScriptedModel("base", answer="Hello from base."))
         settings = on_engines(
             addresses,
@@ -91,6 +90,17 @@ async def fill_server(page: Page, name: str, address: str, key: str) -> None:
     await page.get_by_role("textbox", name="Address").fill(address)
     await page.get_by_label("API key").fill(key)
     await page.get_by_role("button", name="Test and list models").click()
+
+
+def _as_ollama(request: ReceivedRequest) -> Any:
+    """The lists of an Ollama with one model, in its own protocol and in OpenAI's."""
+    name = "llama3.2:3b"
+    answers = {
+        "/v1/models": {"data": [{"id": name, "owned_by": "library"}]},
+        "/api/tags": {"models": [{"name": name, "model": name, "size": 2_000_000_000}]},
+        "/api/show": {"capabilities": ["completion", "tools"], "details": {}, "model_info": {}},
+    }
+    return answers.get(request.target, (404, {"error": "not found"}))
 
 
 async def _operator_of(daemon: DaemonProcess, name: str) -> tuple[str, str]:
