@@ -42,7 +42,7 @@ async def test_provider_is_tested_changed_and_removed(browser: Browser, office: 
     async with operator_in(browser, office) as ada:
         page = ada.page
         await ada.open("/models")
-        await expect(page.get_by_role("article", name="base")).to_contain_text("edit kairos.toml")
+        await expect(page.get_by_role("article", name="base")).to_contain_text("From file")
         await page.get_by_role("link", name="Cloud", exact=True).click()
         await page.get_by_role("button", name="Test", exact=True).click()
         await expect(page.get_by_text("The server answers and lists 3 models.")).to_be_visible()
