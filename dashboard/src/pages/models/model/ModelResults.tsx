@@ -12,7 +12,7 @@ interface Result extends Standing {
 }
 
 /** The panel is narrower than the leaderboard. */
-const WIDTHS: Record<string, string> = { quality: "24%", measured: "80px", first: "88px", duration: "72px", cost: "76px", share: "60px" };
+const WIDTHS: Record<string, string> = { quality: "24%", measured: "80px", first: "88px", duration: "84px", cost: "76px", share: "60px" };
 
 /** Measured quality, speed, cost and share at each task type: the model's rows of the leaderboard. */
 export function ModelResults({ name, days }: { name: string; days: number }) {
