@@ -377,6 +377,7 @@ async def test_selected_models_become_entries_with_readable_names() -> None:
         "name": "ollama/llama3.2:3b",
         "upstream": "llama3.2:3b",
         "base_url": "http://127.0.0.1:11434/v1",
+        "protocol": "ollama",
         "local": True,
     }
 

@@ -19,6 +19,7 @@ from kairos.errors import KairosError
 from kairos.http import HttpStatus
 from kairos.llm.catalog import prices
 from kairos.llm.catalog.catalog import Price
+from kairos.llm.catalog.provider_kinds import KINDS, ProviderKind
 from kairos.model_address import Unusable, clean_key
 
 MAX_CONTEXT = 1_000_000_000
@@ -132,7 +133,9 @@ class NamedModel(Protocol):
 class ListModels(Protocol):
     """`Providers.list_models`."""
 
-    def __call__(self, base_url: str, api_key: str | None, *, timeout_s: float) -> Awaitable[Sequence[NamedModel]]: ...
+    def __call__(
+        self, base_url: str, api_key: str | None, *, timeout_s: float, protocol: str
+    ) -> Awaitable[Sequence[NamedModel]]: ...
 
 
 GetJson = Callable[[str], Awaitable[Any]]
@@ -272,7 +275,7 @@ async def _remote(
         key = clean_key(environ[variable])
     except Unusable as fault:
         return replace(server, problem=f"the key in {variable} cannot be used: {fault}")
-    listing = await _listed(list_models, provider.base_url, key, timeout_s)
+    listing = await _listed(list_models, provider.base_url, key, timeout_s, _protocol(provider.kind))
     if listing.problem is None:
         models, problem = _models(provider.kind, listing.names, {})
         # Providers also list models that do not chat. Those with a price do, and come first.
@@ -290,10 +293,13 @@ async def _listening(address: SplitResult, timeout_s: float) -> bool:
     return False
 
 
-async def _listed(list_models: ListModels, base_url: str, api_key: str | None, timeout_s: float) -> _Listing:
+async def _listed(
+    list_models: ListModels, base_url: str, api_key: str | None, timeout_s: float, protocol: str = "openai"
+) -> _Listing:
+    """The listing of a server. The kind of a local one is not known yet, but all list in the form of OpenAI."""
     try:
         async with asyncio.timeout(timeout_s):
-            listed = await list_models(base_url, api_key, timeout_s=timeout_s)
+            listed = await list_models(base_url, api_key, timeout_s=timeout_s, protocol=protocol)
             return _Listing(tuple(model.name for model in listed))
     except TimeoutError:
         reason, refused = f"no answer within {timeout_s:g} s", False
@@ -354,6 +360,8 @@ def _context(card: Mapping[str, Any]) -> int | None:
 
 def _settings(server: FoundServer, model: FoundModel, name: str) -> ModelSettings:
     values: dict[str, Any] = {"name": name, "upstream": model.name, "base_url": server.base_url, "local": model.local}
+    if (protocol := _protocol(server.kind)) != "openai":
+        values["protocol"] = protocol
     if server.api_key_env:
         values["api_key_env"] = server.api_key_env
     if model.price is not None and not model.local:  # a local model without a price is free (`catalog.Model.price`)
@@ -361,6 +369,10 @@ def _settings(server: FoundServer, model: FoundModel, name: str) -> ModelSetting
     if model.context is not None:
         values["context"] = model.context
     return ModelSettings(**values)
+
+
+def _protocol(kind: ServerKind) -> str:
+    return KINDS[ProviderKind(kind)].protocol
 
 
 def _bracketed(host: str) -> str:
