@@ -331,7 +331,7 @@ async def test_key_is_removed_from_error_messages() -> None:
     class EventMessage(KairosError):
         """The key {key} is not taken."""
 
-    async def refuse(base_url: str, api_key: str | None, *, timeout_s: float) -> list[ListedModel]:
+    async def refuse(base_url: str, api_key: str | None, *, timeout_s: float, protocol: str) -> list[ListedModel]:
         raise EventMessage(key=api_key)
 
     provider = CloudProvider(ServerKind.MISTRAL, "http://127.0.0.1:9/v1", ("MISTRAL_API_KEY",))
