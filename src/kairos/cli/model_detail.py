@@ -72,7 +72,7 @@ def _calls(history: Mapping[str, Any]) -> dict[str, str]:
             failures[error] = failures.get(error, 0) + number
     reasons = ", ".join(f"{error} {number}" for error, number in sorted(failures.items(), key=lambda each: -each[1]))
     failed = f", {sum(failures.values())} failed ({reasons})" if failures else ""
-    return {f"last {history['days']} days": f"{calls} calls{failed}"}
+    return {f"last {history['days']} days": f"{calls} {'call' if calls == 1 else 'calls'}{failed}"}
 
 
 def _routing_row(item: Mapping[str, Any]) -> list[str]:
