@@ -13,7 +13,7 @@ from kairos.cli.client import runtime
 from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD, Person, sign_up
 from tests.e2e.trained import TrainedAdapter, add_adapter_needing_approval
-from tests.kit.browser import Visitor, browsing
+from tests.kit.browser import Visitor
 from tests.kit.daemon_process import DaemonProcess, on_engines
 from tests.kit.ollama_server import OllamaServer
 from tests.kit.ollama_store import adapter_file, base_file
@@ -35,12 +35,6 @@ class AdapterDemo:
 
     def state(self) -> str:
         return self.request(f"/api/adapters/{self.adapter.id}")["state"]
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +14,15 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, Response, expect
 
-from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD, Person, sign_up
-from tests.e2e.office import KEY, OTHER_KEY, WRONG_KEY, Office, fill_server, new_cloud, opened_office, operator_in
+from tests.e2e.office import KEY, OTHER_KEY, WRONG_KEY, Office, fill_server, operator_in
 from tests.kit.any_server import AnyServer
-from tests.kit.browser import Visitor, browsing
+from tests.kit.browser import Visitor
 from tests.kit.cloud_server import CloudServer
 from tests.kit.providers import dump
 
 SECRETS = (KEY, OTHER_KEY, WRONG_KEY)
 MANY = 3000
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-async def office(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
-    async with opened_office(addresses, tmp_path_factory.mktemp("office")) as office:
-        yield office
-
-
-@pytest.fixture
-async def cloud(office: Office) -> AsyncIterator[CloudServer]:
-    async with new_cloud(office) as cloud:
-        yield cloud
 
 
 class Traffic:

@@ -12,15 +12,9 @@ from playwright.async_api import Browser, FilePayload, expect
 from kairos.agents.checks.requested import in_order
 from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD, Demo, PersonWithData, demo
-from tests.kit.browser import Visitor, browsing
+from tests.kit.browser import Visitor
 
 SECTIONS = ("project", "members", "invitations", "keys", "config", "sessions")
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 from kairos.cli.client import runtime
 from kairos.embedded import Addresses
 from tests.e2e.demo import PASSWORD, Person, sign_up
-from tests.kit.browser import Visitor, browsing
+from tests.kit.browser import Visitor
 from tests.kit.conditions import eventually
 from tests.kit.daemon_process import DaemonProcess, command, on_engines
 from tests.kit.ollama_pulls import COMPLETE, HOLD, MANIFEST, SUCCESS, VERIFYING, error, layer
@@ -24,12 +24,6 @@ from tests.kit.ollama_store import base_file
 GIB = 2**30
 HELD = (MANIFEST, layer(0, 4 * GIB), layer(GIB, 4 * GIB), HOLD, layer(4 * GIB, 4 * GIB), VERIFYING, SUCCESS)
 FULL = (MANIFEST, layer(GIB, 4 * GIB), error("write /root/.ollama/models/blobs: no space left on device"))
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with browsing() as browser:
-        yield browser
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import text
 
 from kairos.config import Settings
 from kairos.db.engine import Database, DatabaseAddresses
-from kairos.embedded import Addresses
 from kairos.tenancy import Scope, UserId, new_id
-from tests.e2e.office import KEY, OTHER_KEY, Office, add_provider, new_cloud, opened_office, operator_in
-from tests.kit.browser import browsing
+from tests.e2e.office import KEY, OTHER_KEY, Office, add_provider, operator_in
 from tests.kit.cloud_server import CloudServer
 from tests.kit.conditions import eventually
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-async def office(addresses: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
-    async with opened_office(addresses, tmp_path_factory.mktemp("office")) as office:
-        yield office
-
-
-@pytest.fixture
-async def cloud(office: Office) -> AsyncIterator[CloudServer]:
-    async with new_cloud(office) as cloud:
-        yield cloud
 
 
 async def test_provider_is_tested_changed_and_removed(browser: Browser, office: Office, cloud: CloudServer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,16 +18,10 @@ from tests.kit.any_server import AnyServer
 from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.kairos_app import KairosApp
 from tests.kit.model_server import ModelServer
-from tests.kit.providers import delete_all, draft, operator_of
+from tests.kit.providers import draft
 
 MOST_S = 4.0
 OLLAMA = {"data": [{"id": "llama3.2:3b", "owned_by": "library"}, {"id": "qwen3:4b", "owned_by": "library"}]}
-
-
-@pytest.fixture
-async def operator(app: KairosApp, anonymous: Caller) -> AsyncIterator[Caller]:
-    yield await operator_of(app, anonymous)
-    await delete_all(app.database)
 
 
 @pytest.fixture

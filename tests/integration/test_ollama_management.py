@@ -34,12 +34,6 @@ HALF = (MANIFEST, layer(0, 100), layer(50, 100), HOLD, layer(100, 100), VERIFYIN
 
 
 @pytest.fixture
-async def operator(app: KairosApp, anonymous: Caller) -> AsyncIterator[Caller]:
-    yield await operator_of(app, anonymous)
-    await delete_all(app.database)
-
-
-@pytest.fixture
 async def ollama() -> AsyncIterator[OllamaServer]:
     async with OllamaServer() as server:
         server.store.add_base("smol", base_file())

@@ -10,14 +10,8 @@ import pytest
 from kairos.db.models import TaskState
 from tests.kit.api import Caller
 from tests.kit.kairos_app import KairosApp
-from tests.kit.providers import delete_all, draft, operator_of
+from tests.kit.providers import draft
 from tests.kit.tls_server import Authority, tls_model_server
-
-
-@pytest.fixture
-async def operator(app: KairosApp, anonymous: Caller) -> AsyncIterator[Caller]:
-    yield await operator_of(app, anonymous)
-    await delete_all(app.database)
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from kairos.db.engine import Database
 from kairos.db.repositories.access import people
 from kairos.embedded import Addresses
 from kairos.tenancy import Scope, UserId, new_id
-from tests.kit.api import Caller, signed_in
+from tests.kit.api import Caller, Reply, signed_in
 from tests.kit.kairos_app import KairosApp
+from tests.kit.model_server import ModelServer
 
 KEY = "sk-tests-4f1d7a90c2be83"
 """A key that nothing else in the tests contains."""
@@ -38,6 +39,17 @@ async def operator_of(app: KairosApp, caller: Caller) -> Caller:
 def draft(address: str, **fields: Any) -> dict[str, Any]:
     """The body of a new provider with a key."""
     return {"name": "Scripted", "kind": "openai-compatible", "address": address, "key": KEY, **fields}
+
+
+async def create(operator: Caller, cloud: ModelServer, *models: str, **fields: Any) -> Reply:
+    """Store a provider with a key and some of its models, each under its own name."""
+    provider = await operator.post("/api/providers", draft(cloud.base_url, **fields))
+    assert provider.status == 201, provider.body
+    if models:
+        body = {"models": [{"upstream": model, "name": model} for model in models]}
+        provider = await operator.post(f"/api/providers/{provider['id']}/models", body)
+        assert provider.status == 201, provider.body
+    return provider
 
 
 async def delete_all(database: Database) -> None:

@@ -93,7 +93,7 @@ export const providers: Translation<typeof english> = {
   "providers.chosen_more": "Ad ve fiyat",
   "providers.added": "eklendi",
   "providers.capabilities": "Yetenekler",
-  "providers.price": "$ / milyon, girdi / çıktı",
+  "providers.price": "Fiyat, $ / milyon",
   "providers.price_local": "yok (yerel)",
   "providers.no_match": "Eşleşen model yok",
   "providers.no_match_detail": "Adın başka bir parçasını arayın ya da modeli aşağıda tam adıyla ekleyin.",
