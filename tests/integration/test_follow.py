@@ -33,18 +33,44 @@ class Follower:
     def __init__(self) -> None:
         self.channel = f"test:{uuid4()}"
         self.refreshes: asyncio.Queue[Payloads] = asyncio.Queue()
-        self.go = asyncio.Event()
-        self.go.set()
+        self.started = asyncio.Event()
         self.errors: list[Exception] = []
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Let refreshes start, but not end, in this block."""
+        async with self._lock:
+            self.started.clear()
+            yield
 
     async def refresh(self, payloads: Payloads) -> None:
-        await self.go.wait()
+        self.started.set()
+        async with self._lock:
+            pass
         self.refreshes.put_nowait(payloads)
         if self.errors:
             raise self.errors.pop()
 
     async def next(self) -> Payloads:
         return await asyncio.wait_for(self.refreshes.get(), 20)
+
+
+class CountedEvent(asyncio.Event):
+    """Counts how often it was set: once per connection and per notice received."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times_set = 0
+
+    def set(self) -> None:
+        super().set()
+        self.times_set += 1
+
+    async def was_set(self, times: int) -> None:
+        async with asyncio.timeout(20):
+            while self.times_set < times:
+                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -68,16 +94,18 @@ async def test_notice_causes_a_refresh_with_its_payload(pubsub: PubSub):
 
 
 async def test_notices_during_a_refresh_cause_one_more(pubsub: PubSub):
-    async with following(pubsub) as follower:
-        follower.go.clear()
-        await pubsub.publish(follower.channel, b"a")
-        for payload in (b"b", b"c", b"c"):
-            await pubsub.publish(follower.channel, payload)
-        follower.go.set()
-        found = set(await follower.next() or ())
-        while found != {b"a", b"b", b"c"}:
-            found |= await follower.next() or frozenset()
-        assert follower.refreshes.empty()
+    wake = CountedEvent()
+    async with following(pubsub, wake=wake) as follower:
+        connected = wake.times_set
+        async with follower.held():
+            await pubsub.publish(follower.channel, b"a")
+            await follower.started.wait()
+            for payload in (b"b", b"c", b"c"):
+                await pubsub.publish(follower.channel, payload)
+            await wake.was_set(connected + 4)
+        assert [await follower.next(), await follower.next()] == [{b"a"}, {b"b", b"c"}]
+        await pubsub.publish(follower.channel, b"d")
+        assert await follower.next() == {b"d"}
 
 
 async def test_everything_is_refreshed_without_notices(pubsub: PubSub):
