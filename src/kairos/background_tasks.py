@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -62,6 +62,26 @@ async def run_together(*works: Coroutine[Any, Any, None]) -> None:
             task.result()
     finally:
         await end(*tasks)
+
+
+async def gather(works: Sequence[Coroutine[Any, Any, Value]], at_once: int) -> list[Value]:
+    """Run all, at most `at_once` concurrently, and return their results in order.
+
+    The first error cancels the others, and is raised once they have ended.
+    """
+    limit = asyncio.Semaphore(at_once)
+
+    async def one(work: Coroutine[Any, Any, Value]) -> Value:
+        async with limit:
+            return await work
+
+    tasks = [asyncio.create_task(one(work)) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await end(*tasks)
+        for work in works:
+            work.close()  # it never ran if its task was cancelled before
 
 
 async def keep_running(name: str, work: BackgroundTask) -> None:

@@ -201,9 +201,14 @@ class FineTuningSettings(Section):
     epochs: Annotated[float, Field(ge=0.01, le=100)] = Field(default=4, description="Passes over the examples.")
     threads: int = Field(default=0, ge=0, le=1024, description="Threads of a training on a CPU; 0 lets PyTorch choose.")
     timeout_s: Seconds = Field(default=21_600, description="Longest time of training and gate together.")
-    control_prompts: int = Field(default=80, ge=8, le=80, description="Control prompts that the gate uses.")
+    control_prompts: int = Field(
+        default=420,
+        ge=8,
+        le=420,
+        description="Most control prompts that the gate uses; it stops earlier once the result is clear.",
+    )
     held_out_prompts: int = Field(default=100, ge=8, le=1000, description="Most held-out samples that the gate uses.")
-    margin: Share = Field(default=0.1, description="Loss on control prompts that the gate tolerates.")
+    margin: Share = Field(default=0.05, description="Loss on control prompts that the gate does not tolerate; smaller ones may pass.")
     canary_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.5, description="Share of the requests for which a new canary is a candidate; 1 is all."
     )

@@ -47,7 +47,7 @@ def build_learning(settings: Settings, storage: DataStores, llm: Llm, engines: E
         OneOffModels(settings.data_dir),
     )
     promotions = Promotions(database, deployments, files, llm.router.cache, chosen)
-    return Learning(Trainer(chosen, folder), Gate(llm.providers, chosen), files, deployments, promotions)
+    return Learning(Trainer(chosen, folder), Gate(llm.providers, chosen, folder), files, deployments, promotions)
 
 
 def _adapter_servers(http: HttpClient, engines: EmbeddedEngines | None) -> dict[AdapterHost | None, AdapterServer]:

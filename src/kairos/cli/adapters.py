@@ -15,6 +15,9 @@ from kairos.errors import NotFound
 
 app = typer.Typer(help="Trained adapters and their deployment.", no_args_is_help=True)
 
+CONTEXTS = {"system_prompt": "with the system prompt", "alone": "without it"}
+"""What surrounds the control prompts."""
+
 Which = Annotated[str, typer.Argument(help="Id, or name as shown by `kairos adapter list`.", metavar="ADAPTER")]
 
 
@@ -114,8 +117,12 @@ def _show_report(report: dict[str, Any]) -> None:
     for name, title in (("held_out", "held-out samples"), ("control", "control prompts")):
         found = report[name]
         interval = "" if found["low"] is None else f"{found['low']:+.0%} … {found['high']:+.0%}"
-        rows.append([title, str(len(found["pairs"])), _share(found["base"]), _share(found["candidate"]), interval])
-    output.out.print(output.table(["", "pairs#", "base#", "adapter#", "difference, 95 %"], rows))
+        number = str(found["prompts"] or len(found["pairs"]))
+        rows.append([title, number, _share(found["base"]), _share(found["candidate"]), interval])
+    for found in report["contexts"]:
+        title = CONTEXTS.get(found["context"], found["context"])
+        rows.append([f"  {title}", "", _share(found["base"]), _share(found["candidate"]), ""])
+    output.out.print(output.table(["", "prompts#", "base#", "adapter#", "difference, 95 %"], rows))
     for pair in report["held_out"]["pairs"]:
         better = pair["candidate_quality"] > pair["base_quality"]
         sign = ("↑", "green") if better else ("↓", "red")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +12,14 @@ from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt
 from kairos.fine_tuning.gate.gate import Gate
+from kairos.fine_tuning.gate.loss_test import FEWEST_PROMPTS
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import ModelCallError, Providers
 from kairos.llm.catalog.catalog import Model
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 SYSTEM = "the system's words"
-RIGHT = {one.prompt: one.any_of[0] for one in control_prompts.control()}
+RIGHT = {one.prompt: one.any_of[0] for one in control_prompts.forgetting()}
 QUESTIONS = [
     GatePrompt(str(n), ({"role": "system", "content": SYSTEM}, {"role": "user", "content": f"held out {n}"}), "yes")
     for n in range(12)
@@ -24,9 +27,9 @@ QUESTIONS = [
 
 
 class Bench:
-    def __init__(self, server: ModelServer, http: HttpClient) -> None:
+    def __init__(self, server: ModelServer, http: HttpClient, folder: Path) -> None:
         self.server = server
-        self.gate = Gate(Providers(http), FineTuningSettings(control_prompts=20))
+        self.gate = Gate(Providers(http), FineTuningSettings(), folder)
         self.progress: list[tuple[str, int, int]] = []
 
     def model(self, name: str, answers: dict[str, str]) -> Model:
@@ -44,9 +47,9 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with ModelServer() as server, HttpClient() as http:
-        yield Bench(server, http)
+        yield Bench(server, http, tmp_path)
 
 
 async def test_adapter_that_improved_and_kept_general_ability_is_promoted(bench: Bench):
@@ -55,10 +58,11 @@ async def test_adapter_that_improved_and_kept_general_ability_is_promoted(bench:
     assert report.ruling is GateOutcome.PROMOTE
     assert (report.held_out.base, report.held_out.candidate) == (0.0, 1.0)
     assert (report.control.base, report.control.candidate) == (1.0, 1.0)
-    assert (len(report.held_out.pairs), len(report.control.pairs)) == (12, 20)
+    assert (len(report.held_out.pairs), report.control.prompts) == (12, FEWEST_PROMPTS)
     pair = report.held_out.pairs[0]
     assert (pair.prompt, pair.base, pair.candidate) == ("held out 0", "I do not know.", "yes")
-    assert bench.progress[-1] == ("control prompts", 19, 20)
+    assert bench.progress[0][0] == "held-out rows"
+    assert bench.progress[-1] == ("control prompts", FEWEST_PROMPTS - 20, len(RIGHT))
 
 
 async def test_adapter_that_lost_general_ability_is_refused_despite_its_improvement(bench: Bench):
@@ -67,14 +71,28 @@ async def test_adapter_that_lost_general_ability_is_refused_despite_its_improvem
     assert "control prompts" in report.reason
 
 
-async def test_both_models_receive_the_same_messages_at_temperature_0(bench: Bench):
+async def test_both_models_receive_the_same_requests(bench: Bench):
     await bench.measure(bench.model("base", RIGHT), bench.model("candidate", RIGHT))
-    prompts: dict[str, list] = {"base": [], "candidate": []}
+    asked: dict[str, set[str]] = {"base": set(), "candidate": set()}
     for call in bench.server.calls:
         assert call.body["temperature"] == 0
-        prompts[call.model].append([message["content"] for message in call.messages])
-    assert prompts["base"] == prompts["candidate"]
-    assert all(contents[0] == SYSTEM for contents in prompts["base"])
+        asked[call.model].add(json.dumps([call.messages, call.body["max_tokens"]]))
+    assert asked["base"] == asked["candidate"]
+
+
+async def test_worse_adapter_is_refused_without_control_prompts(bench: Bench):
+    report = await bench.measure(bench.model("base", {"held out": "yes"}), bench.model("candidate", {}))
+    assert report.ruling is GateOutcome.REFUSE
+    assert {name for name, _, _ in bench.progress} == {"held-out rows"}
+
+
+async def test_base_answers_control_prompts_once_for_all_adapters(bench: Bench):
+    base = bench.model("base", RIGHT)
+    first = await bench.measure(base, bench.model("candidate", RIGHT))
+    calls = sum(call.model == "base" for call in bench.server.calls)
+    second = await bench.measure(base, bench.model("another", RIGHT))
+    assert sum(call.model == "base" for call in bench.server.calls) == calls + len(QUESTIONS)
+    assert second.control == first.control
 
 
 async def test_transient_failure_is_retried_and_lasting_failure_ends_the_gate(bench: Bench):

@@ -30,6 +30,7 @@ from kairos.fine_tuning.adapters.deployments import AdapterDeployments
 from kairos.fine_tuning.adapters.serving import served_name
 from kairos.fine_tuning.dataset.split import Part
 from kairos.fine_tuning.gate.evaluation import GateOutcome
+from kairos.fine_tuning.gate.general_ability import PromptContext
 from kairos.fine_tuning.gate.promotion import Promotions
 from kairos.tenancy import ProjectId
 from kairos.text import Text
@@ -107,6 +108,13 @@ class ComparisonOut(BaseModel):
     difference: float | None
     low: float | None = Field(description="Lower bound of the difference's 95 % interval; null with too few pairs.")
     high: float | None
+    prompts: int = Field(0, description="Number of prompts compared; 0 for a report without it, which has all pairs.")
+
+
+class ContextOut(BaseModel):
+    context: PromptContext
+    base: float
+    candidate: float
 
 
 class ReportOut(BaseModel):
@@ -118,6 +126,7 @@ class ReportOut(BaseModel):
     measured_on: str = Field(
         "", description="Set if the adapter was evaluated on another server than the one that serves it."
     )
+    contexts: list[ContextOut] = Field([], description="Mean quality on control prompts by what surrounds them.")
 
 
 class AdapterSampleOut(BaseModel):

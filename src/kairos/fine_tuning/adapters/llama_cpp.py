@@ -15,7 +15,7 @@ from kairos.embedded.engine import SupervisedEngine
 from kairos.embedded.model import ModelEngine
 from kairos.errors import KairosError
 from kairos.fine_tuning.adapters.serving import ServedAdapter, Serving, served_name
-from kairos.llm.catalog.catalog import FREE, Model
+from kairos.llm.catalog.catalog import FREE, AdapterHost, Model
 from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,8 @@ class OneOffModels:
                 api_key=engine.engine.api_key,
                 local=True,
                 price=FREE,
+                weights=str(weights),
+                adapter_host=AdapterHost.EMBEDDED,
                 body=_scales(len(adapters), None),
             )
             yield plain, replace(plain, name=f"{plain.name}, adapted", body=_scales(len(adapters), 0))

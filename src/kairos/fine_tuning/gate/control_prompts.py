@@ -38,5 +38,9 @@ def control() -> tuple[ControlPrompt, ...]:
     return tuple(ControlPrompt(entry["prompt"], tuple(entry["any_of"])) for entry in _file()["control"])
 
 
+def forgetting() -> tuple[ControlPrompt, ...]:
+    return control()
+
+
 def _file() -> dict:
     return json.loads(resources.files("kairos.fine_tuning.gate").joinpath("control_prompts.json").read_text())

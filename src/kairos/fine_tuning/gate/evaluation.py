@@ -1,8 +1,10 @@
-"""Statistics of the evaluation gate: compares a candidate with its base in pairs, and decides on its deployment.
+"""Compares a candidate with its base, and decides on its deployment.
 
 Held-out rows show whether the candidate improves on its training task, control prompts whether it has lost general
-ability. Intervals are percentile bootstrap intervals of the mean paired difference (Efron and Tibshirani, 1993, chapter
-13) with a fixed seed, so that reports are reproducible.
+ability (`general_ability`). Improvement is tested with a sign-flip permutation test of the paired differences (Good,
+Permutation, Parametric and Bootstrap Tests of Hypotheses, 2005, section 3.6), which is exact for few pairs. Displayed
+intervals are percentile bootstrap intervals of the mean paired difference (Efron and Tibshirani, 1993, chapter 13).
+Both use a fixed seed, so that reports are reproducible.
 """
 
 from __future__ import annotations
@@ -12,18 +14,33 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import product
 from statistics import fmean
 from typing import Any
 
+from kairos.background_tasks import gather
+from kairos.fine_tuning.gate.general_ability import (
+    AnsweredQuestion,
+    GeneralAbility,
+    PromptContext,
+    differences,
+    in_context,
+)
+from kairos.fine_tuning.gate.loss_test import Loss
+
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-"""Confidence of the displayed intervals, and of the improvement on held-out samples."""
-NO_WORSE_CONFIDENCE = 0.6
-"""Confidence of the interval on control prompts whose lower end must be within the margin: a 20 % chance beyond it.
-After any training, a small model answers some of these prompts differently, better or worse. With 80 prompts, the lower
-end at 95 % would exceed a margin of ten points for a candidate that lost almost nothing."""
-FEWEST_PAIRS = 8
-"""With fewer pairs, no interval is computed and a person decides."""
+"""Confidence of the displayed intervals."""
+SIGNIFICANCE = 0.05
+"""Probability with which a candidate that is no better passes on held-out samples."""
+FEWEST_PAIRS = 5
+"""With fewer pairs, no result is significant, and a person decides."""
+MOST_EXACT = 14
+"""Differences up to which all 2^n signs are tried; for more, as many random ones."""
+MOST_KEPT = 120
+"""Control prompts whose answers are stored, changed ones first."""
+AT_ONCE = 4
+"""Prompts asked concurrently."""
 
 
 class GateOutcome(StrEnum):
@@ -73,6 +90,20 @@ class Comparison:
     low: float | None
     """Ends of the interval of the difference; None with fewer than `FEWEST_PAIRS` pairs."""
     high: float | None
+    prompts: int = 0
+    """Number of prompts compared. Of many control prompts, not all pairs are kept."""
+
+
+NOT_COMPARED = Comparison((), None, None, None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextQuality:
+    """The mean qualities on control prompts in one context."""
+
+    context: PromptContext
+    base: float
+    candidate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +117,7 @@ class GateReport:
     reason: str
     measured_on: str = ""
     """A note on the server used, if it is not the one that will serve the adapter."""
+    contexts: tuple[ContextQuality, ...] = ()
 
     def stored(self) -> dict[str, Any]:
         return asdict(self)
@@ -105,28 +137,31 @@ async def compare(
     on_progress: Callable[[int], Awaitable[None]] | None = None,
 ) -> Comparison:
     """Send each prompt to both models, and pair their answers. `on_progress` receives the number done."""
-    pairs: list[Pair] = []
-    for question in prompts:
-        if on_progress:
-            await on_progress(len(pairs))
+    done = 0
+
+    async def pair(question: GatePrompt) -> Pair:
+        nonlocal done
         first, second = await asyncio.gather(base(question.messages), candidate(question.messages))
-        pairs.append(
-            Pair(
-                id=question.id,
-                prompt=str(question.messages[-1].get("content", "")),
-                wanted=question.wanted,
-                base=first,
-                candidate=second,
-                base_quality=await grade(question, first),
-                candidate_quality=await grade(question, second),
-            )
+        found = Pair(
+            id=question.id,
+            prompt=str(question.messages[-1].get("content", "")),
+            wanted=question.wanted,
+            base=first,
+            candidate=second,
+            base_quality=await grade(question, first),
+            candidate_quality=await grade(question, second),
         )
-    return summarise(pairs)
+        done += 1
+        if on_progress:
+            await on_progress(done)
+        return found
+
+    return summarise(await gather([pair(question) for question in prompts], AT_ONCE))
 
 
 def summarise(pairs: Sequence[Pair]) -> Comparison:
     if not pairs:
-        return Comparison((), None, None, None, None, None)
+        return NOT_COMPARED
     low, high = interval([pair.difference for pair in pairs]) if len(pairs) >= FEWEST_PAIRS else (None, None)
     return Comparison(
         pairs=tuple(pairs),
@@ -135,6 +170,50 @@ def summarise(pairs: Sequence[Pair]) -> Comparison:
         difference=fmean(pair.difference for pair in pairs),
         low=low,
         high=high,
+        prompts=len(pairs),
+    )
+
+
+def control_comparison(ability: GeneralAbility) -> Comparison:
+    """Return the comparison on control prompts. Each prompt counts once, however often it was asked."""
+    if not ability.answers:
+        return NOT_COMPARED
+    answers = sorted(ability.answers, key=lambda answer: (answer.difference == 0, answer.difference))
+    found = differences(ability.answers)
+    low, high = interval(found) if len(found) >= FEWEST_PAIRS else (None, None)
+    base = fmean(answer.base_quality for answer in answers)
+    return Comparison(
+        pairs=tuple(map(_control_pair, answers[:MOST_KEPT])),
+        base=base,
+        candidate=base + fmean(found),
+        difference=fmean(found),
+        low=low,
+        high=high,
+        prompts=len(found),
+    )
+
+
+def context_qualities(ability: GeneralAbility) -> tuple[ContextQuality, ...]:
+    """Return the mean qualities in each context that was asked."""
+    return tuple(
+        ContextQuality(context, fmean(a.base_quality for a in found), fmean(a.candidate_quality for a in found))
+        for context in PromptContext
+        if (found := in_context(ability.answers, context))
+    )
+
+
+def _control_pair(answer: AnsweredQuestion) -> Pair:
+    question = answer.question
+    alone = ", without system prompt" if question.context is PromptContext.ALONE else ""
+    sample = f", sample {question.sampling.seed}" if question.sampling.seed is not None else ""
+    return Pair(
+        id=f"control {question.number + 1}{alone}{sample}",
+        prompt=question.prompt.prompt,
+        wanted=" / ".join(question.prompt.any_of),
+        base=answer.base,
+        candidate=answer.candidate,
+        base_quality=answer.base_quality,
+        candidate_quality=answer.candidate_quality,
     )
 
 
@@ -146,33 +225,57 @@ def interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tu
     return means[cut], means[-cut - 1]
 
 
-def rule(held_out: Comparison, control: Comparison, margin: float) -> GateReport:
-    """Decide on a candidate: promote it if it is better on held-out samples and not worse on control prompts by over
-    the margin."""
-    ruling, reason = _ruling(held_out, control, margin)
-    return GateReport(held_out, control, margin, ruling, reason)
+def chance_of(differences: Sequence[float]) -> float:
+    """Return the probability of a mean difference at least this high if the candidate is no better: the share of sign
+    flips with such a sum."""
+    changed = [one for one in differences if one]
+    observed = sum(changed) - 1e-9
+    if len(changed) <= MOST_EXACT:
+        flips = list(product((1, -1), repeat=len(changed)))
+    else:
+        chance = random.Random(0)
+        flips = [chance.choices((1, -1), k=len(changed)) for _ in range(2**MOST_EXACT)]
+    return fmean(sum(sign * one for sign, one in zip(signs, changed, strict=True)) >= observed for signs in flips)
 
 
-def _ruling(held_out: Comparison, control: Comparison, margin: float) -> tuple[GateOutcome, str]:
-    if control.difference is not None and control.difference < -margin:
-        return GateOutcome.REFUSE, f"worse on control prompts by {-control.difference:.0%}, more than {margin:.0%}"
-    if held_out.difference is not None and held_out.difference < 0:
-        return GateOutcome.REFUSE, f"worse on held-out samples by {-held_out.difference:.0%}"
-    if held_out.low is None or control.low is None:
-        few = "held-out samples" if held_out.low is None else "control prompts"
-        return GateOutcome.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} {few}: review the pairs and decide"
-    if held_out.low <= 0:
+def rule(held_out: Comparison, ability: GeneralAbility, margin: float) -> GateReport:
+    """Decide on a candidate: promote it if it is better on held-out samples and did not lose general ability."""
+    control = control_comparison(ability)
+    ruling, reason = _ruling(held_out, control, ability)
+    return GateReport(held_out, control, margin, ruling, reason, contexts=context_qualities(ability))
+
+
+def certainly_worse(held_out: Comparison) -> bool:
+    """Whether the candidate is refused regardless of the control prompts."""
+    return held_out.difference is not None and held_out.difference < 0
+
+
+def _ruling(held_out: Comparison, control: Comparison, ability: GeneralAbility) -> tuple[GateOutcome, str]:
+    if certainly_worse(held_out):
+        return GateOutcome.REFUSE, f"worse on held-out samples by {-(held_out.difference or 0):.0%}"
+    if ability.loss is Loss.CERTAIN:
+        return GateOutcome.REFUSE, _loss(ability)
+    if held_out.prompts < FEWEST_PAIRS:
+        return GateOutcome.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} held-out samples: review the pairs and decide"
+    chance = chance_of([pair.difference for pair in held_out.pairs])
+    if chance > SIGNIFICANCE:
         return (
             GateOutcome.NEEDS_APPROVAL,
-            f"not significantly better on held-out samples (95 %: at least {held_out.low:+.0%})",
+            f"not significantly better on held-out samples ({held_out.difference:+.0%}, p = {chance:.2f})",
         )
-    worst, _ = interval([pair.difference for pair in control.pairs], NO_WORSE_CONFIDENCE)
-    if worst < -margin:
-        return (
-            GateOutcome.NEEDS_APPROVAL,
-            f"possibly worse on control prompts (20 % chance: {worst:+.0%} or less)",
-        )
-    return (
-        GateOutcome.PROMOTE,
-        f"better on held-out samples by {held_out.difference:+.0%} (95 %: at least {held_out.low:+.0%})",
-    )
+    if ability.loss is Loss.UNCERTAIN:
+        return GateOutcome.NEEDS_APPROVAL, f"possibly worse on control prompts ({_interval(control)})"
+    return GateOutcome.PROMOTE, f"better on held-out samples by {held_out.difference:+.0%} (p = {chance:.2g})"
+
+
+def _loss(ability: GeneralAbility) -> str:
+    where = {None: "", PromptContext.ALONE: " without", PromptContext.SYSTEM_PROMPT: " with"}[ability.lost_in]
+    answers = in_context(ability.answers, ability.lost_in) if ability.lost_in else ability.answers
+    context = f"{where} the system prompt" if ability.lost_in else ""
+    return f"worse on control prompts{context} by {-fmean(differences(answers)):.0%}"
+
+
+def _interval(control: Comparison) -> str:
+    if control.low is None or control.high is None:
+        return "too few prompts"
+    return f"{control.difference:+.1%}, 95 %: {control.low:+.1%} to {control.high:+.1%}"

@@ -9,11 +9,23 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from kairos.background_tasks import gather
 from kairos.config import FineTuningSettings
-from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport, Grader, compare, rule
+from kairos.fine_tuning.gate import control_prompts, general_ability
+from kairos.fine_tuning.gate.base_answers import BaseAnswer, BaseAnswers, identity_of
+from kairos.fine_tuning.gate.evaluation import (
+    AT_ONCE,
+    GatePrompt,
+    GateReport,
+    Grader,
+    certainly_worse,
+    compare,
+    rule,
+)
+from kairos.fine_tuning.gate.general_ability import NOTHING_ASKED, GeneralAbility, Question
 from kairos.fine_tuning.training.process.job import Example, TrainingPhase
 from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.catalog.catalog import Model
@@ -21,6 +33,8 @@ from kairos.llm.catalog.catalog import Model
 log = logging.getLogger(__name__)
 
 ANSWER_TOKENS = 256
+CONTROL_TOKENS = 40
+"""A right answer to a control prompt begins with, or contains early, one of its terms."""
 REPLAY_TOKENS = 160
 CALL_S = 180.0
 TRIES = 3
@@ -33,9 +47,11 @@ OnProgress = Callable[[TrainingPhase, int, int], Awaitable[None]]
 class Gate:
     """Calls models directly, since its calls are not project traffic and must not influence the router."""
 
-    def __init__(self, providers: Providers, settings: FineTuningSettings) -> None:
+    def __init__(self, providers: Providers, settings: FineTuningSettings, folder: Path) -> None:
+        """`folder` keeps the bases' answers to built-in prompts."""
         self._providers = providers
         self._settings = settings
+        self._folder = folder
 
     async def measure(
         self,
@@ -47,51 +63,73 @@ class Gate:
         on_progress: OnProgress,
     ) -> GateReport:
         """Compare both models on the held-out and the control prompts. Raises `ModelCallError`."""
-        control = {f"control {n}": one for n, one in enumerate(self._control(), 1)}
 
         async def of_base(messages: Sequence[Mapping[str, Any]]) -> str:
-            return (await self._ask(base, messages, ANSWER_TOKENS)).text
+            return (await self._ask(base, _request(messages, ANSWER_TOKENS))).text
 
         async def of_candidate(messages: Sequence[Mapping[str, Any]]) -> str:
-            return (await self._ask(candidate, messages, ANSWER_TOKENS)).text
+            return (await self._ask(candidate, _request(messages, ANSWER_TOKENS))).text
 
-        async def grade_control(question: GatePrompt, answer: str) -> float:
-            return control[question.id].quality(answer)
-
-        prompts = [
-            GatePrompt(name, _messages(system, one.prompt), " / ".join(one.any_of)) for name, one in control.items()
-        ]
         kept = held_out[: self._settings.held_out_prompts]
-        first = await compare(
-            kept, of_base, of_candidate, grade, _counting(on_progress, TrainingPhase.HELD_OUT_ROWS, len(kept))
-        )
+        count = _counting(on_progress, TrainingPhase.HELD_OUT_ROWS, len(kept))
+        found = await compare(kept, of_base, of_candidate, grade, count)
+        margin = self._settings.margin
+        if certainly_worse(found):
+            return rule(found, NOTHING_ASKED, margin)
+        return rule(found, await self._general_ability(base, candidate, system, on_progress), margin)
+
+    async def _general_ability(
+        self, base: Model, candidate: Model, system: str, on_progress: OnProgress
+    ) -> GeneralAbility:
+        known = self._answers_of(base)
+
+        def request(question: Question) -> ChatRequest:
+            sampling = question.sampling
+            messages = question.messages(system)
+            return ChatRequest(
+                messages=messages, temperature=sampling.temperature, seed=sampling.seed, max_tokens=CONTROL_TOKENS
+            )
+
+        async def of_base(question: Question) -> str:
+            asked = request(question)
+            return (await known.get(asked, lambda: self._base_answer(base, asked))).text
+
+        async def of_candidate(question: Question) -> str:
+            return (await self._ask(candidate, request(question))).text
+
+        prompts = control_prompts.forgetting()[: self._settings.control_prompts]
         count = _counting(on_progress, TrainingPhase.CONTROL_PROMPTS, len(prompts))
-        second = await compare(prompts, of_base, of_candidate, grade_control, count)
-        return rule(first, second, self._settings.margin)
+        return await general_ability.compare(prompts, of_base, of_candidate, self._settings.margin, count)
 
     async def replayed(self, base: Model, amount: int, system: str, on_progress: OnProgress) -> list[Example]:
         """Return examples with the base's own complete answers to control prompts. Raises `ModelCallError`."""
         examples: list[Example] = []
-        prompts = control_prompts.replayed()
-        for number, prompt in enumerate(prompts):
+        known, prompts = self._answers_of(base), control_prompts.replayed()
+
+        async def example(prompt: str) -> Example | None:
+            messages = _messages(system, prompt)
+            request = _request(messages, REPLAY_TOKENS)
+            answer = await known.get(request, lambda: self._base_answer(base, request))
+            if answer.finish_reason != "stop" or not answer.text.strip():
+                return None
+            return Example([dict(message) for message in messages], answer.text, replayed=True)
+
+        for begin in range(0, len(prompts), AT_ONCE):
             if len(examples) >= amount:
                 break
             await on_progress(TrainingPhase.BASE_ANSWERS, len(examples), min(amount, len(prompts)))
-            messages = _messages(system, prompt)
-            answer = await self._ask(base, messages, REPLAY_TOKENS)
-            if answer.finish_reason == "stop" and answer.text.strip():
-                examples.append(Example([dict(message) for message in messages], answer.text, replayed=True))
-            log.debug("replayed prompt %d: %s", number, answer.finish_reason)
-        return examples
+            found = await gather([example(prompt) for prompt in prompts[begin : begin + AT_ONCE]], AT_ONCE)
+            examples += [one for one in found if one]
+        return examples[:amount]
 
-    def _control(self) -> Sequence[control_prompts.ControlPrompt]:
-        """Return the configured number of control prompts, spread over all kinds."""
-        everything = control_prompts.control()
-        amount = min(self._settings.control_prompts, len(everything))
-        return [everything[number * len(everything) // amount] for number in range(amount)]
+    def _answers_of(self, base: Model) -> BaseAnswers:
+        return BaseAnswers(self._folder, identity_of(base))
 
-    async def _ask(self, model: Model, messages: Sequence[Mapping[str, Any]], tokens: int) -> Completion:
-        request = ChatRequest(messages=tuple(messages), temperature=0.0, max_tokens=tokens)
+    async def _base_answer(self, base: Model, request: ChatRequest) -> BaseAnswer:
+        completion = await self._ask(base, request)
+        return BaseAnswer(completion.text, completion.finish_reason)
+
+    async def _ask(self, model: Model, request: ChatRequest) -> Completion:
         for left in reversed(range(TRIES)):
             try:
                 return await self._providers.chat(model, request, timeout_s=CALL_S)
@@ -101,6 +139,10 @@ class Gate:
                 log.warning("retrying the call to %s: %s", model.name, error)
                 await asyncio.sleep(random.uniform(*PAUSES_S))
         raise AssertionError("the last try returns or raises")
+
+
+def _request(messages: Sequence[Mapping[str, Any]], tokens: int) -> ChatRequest:
+    return ChatRequest(messages=tuple(messages), temperature=0.0, max_tokens=tokens)
 
 
 def _messages(system: str, prompt: str) -> tuple[Mapping[str, str], ...]:

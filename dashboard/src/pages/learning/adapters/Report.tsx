@@ -1,4 +1,5 @@
 import { ShieldCheck, ShieldQuestion, ShieldX, type LucideIcon } from "lucide-react";
+import type { ReactNode } from "react";
 import type { Comparison, Report, Ruling } from "../../../api/learning";
 import { Badge, type Tone } from "../../../components/Badge";
 import { Num } from "../../../components/Values";
@@ -32,16 +33,26 @@ export function ReportFigures({ report }: { report: Report }) {
       </p>
       <div className="report-parts">
         <Part title={t("report.held_out")} detail={t("report.held_out_detail")} comparison={report.held_out} margin={0} />
-        <Part title={t("report.control")} detail={t("report.control_detail")} comparison={report.control} margin={report.margin} />
+        <Part title={t("report.control")} detail={t("report.control_detail")} comparison={report.control} margin={report.margin}>
+          <Contexts contexts={report.contexts} />
+        </Part>
       </div>
       {report.measured_on && <p className="muted small">{t("report.measured_on", { where: report.measured_on })}</p>}
     </div>
   );
 }
 
-function Part({ title, detail, comparison, margin }: { title: string; detail: string; comparison: Comparison; margin: number }) {
+interface PartProps {
+  title: string;
+  detail: string;
+  comparison: Comparison;
+  margin: number;
+  children?: ReactNode;
+}
+
+function Part({ title, detail, comparison, margin, children }: PartProps) {
   const t = useT();
-  const { base, candidate, pairs } = comparison;
+  const { base, candidate, pairs, prompts } = comparison;
   return (
     <section className="report-part">
       <h3>{title}</h3>
@@ -60,14 +71,30 @@ function Part({ title, detail, comparison, margin }: { title: string; detail: st
           </dd>
         </div>
         <div>
-          <dt className="muted small">{t("report.pairs")}</dt>
+          <dt className="muted small">{t("report.prompts")}</dt>
           <dd>
-            <Num value={pairs.length} />
+            <Num value={prompts || pairs.length} />
           </dd>
         </div>
       </dl>
       <Difference comparison={comparison} margin={margin} />
+      {children}
     </section>
+  );
+}
+
+/** The control prompts are asked with the agent's system prompt and without it. */
+function Contexts({ contexts }: { contexts: Report["contexts"] }) {
+  const t = useT();
+  const formats = useFormats();
+  return (
+    <ul className="muted small">
+      {contexts.map(({ context, base, candidate }) => (
+        <li key={context}>
+          {t(`report.context.${context}`, { base: formats.number(base, 3), candidate: formats.number(candidate, 3) })}
+        </li>
+      ))}
+    </ul>
   );
 }
 
