@@ -19,7 +19,16 @@ from kairos.db.repositories import adapters
 from kairos.embedded import Addresses
 from kairos.fine_tuning.adapters.adapters import KEPT, AdapterFiles
 from kairos.fine_tuning.adapters.serving import served_name
+from kairos.fine_tuning.gate.control_prompts import ControlPrompt
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GateReport, Pair, rule, summarise
+from kairos.fine_tuning.gate.general_ability import (
+    ROUNDS,
+    AnsweredQuestion,
+    GeneralAbility,
+    PromptContext,
+    Question,
+)
+from kairos.fine_tuning.gate.loss_test import Loss
 from kairos.fine_tuning.training.process.job import TrainingPhase
 from kairos.orchestration.dataset.samples import record
 from kairos.tenancy import ProjectId, new_id
@@ -171,17 +180,15 @@ def _report(samples: list[str], marker: str) -> GateReport:
         for sample_id, feature in zip(samples, HELD_OUT, strict=False)
     ]
     control = [
-        Pair(
-            id=f"control-{number}",
-            prompt=prompt,
-            wanted=answer,
-            base=answer,
-            candidate="BREAKING: none.\nMMXXV." if prompt == FAILED_CONTROL_PROMPT else answer,
-            base_quality=1.0,
-            candidate_quality=0.0 if prompt == FAILED_CONTROL_PROMPT else 1.0,
+        AnsweredQuestion(
+            Question(number, ControlPrompt(prompt, (answer.casefold(),)), context, ROUNDS[0]),
+            answer,
+            "BREAKING: none.\nMMXXV." if prompt == FAILED_CONTROL_PROMPT else answer,
         )
         for number, (prompt, answer) in enumerate(CONTROL_ANSWERS.items())
+        for context in PromptContext
     ]
-    report = rule(summarise(held_out), summarise(control), Settings().fine_tuning.margin)
+    ability = GeneralAbility(tuple(control), Loss.UNCERTAIN)
+    report = rule(summarise(held_out), ability, Settings().fine_tuning.margin)
     assert report.ruling is GateOutcome.NEEDS_APPROVAL, report.reason
     return report

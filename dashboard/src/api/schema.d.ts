@@ -2585,6 +2585,12 @@ export interface components {
             low: number | null;
             /** High */
             high: number | null;
+            /**
+             * Prompts
+             * @description Number of prompts compared; 0 for a report without it, which has all pairs.
+             * @default 0
+             */
+            prompts?: number;
         };
         /** ComponentOut */
         ComponentOut: {
@@ -2669,6 +2675,14 @@ export interface components {
          * @enum {string}
          */
         ConfigScope: "system" | "project";
+        /** ContextOut */
+        ContextOut: {
+            context: components["schemas"]["PromptContext"];
+            /** Base */
+            base: number;
+            /** Candidate */
+            candidate: number;
+        };
         /** CurvePoint */
         CurvePoint: {
             /** Step */
@@ -4600,6 +4614,12 @@ export interface components {
                 };
             };
         };
+        /**
+         * PromptContext
+         * @description What surrounds a control prompt.
+         * @enum {string}
+         */
+        PromptContext: "system_prompt" | "alone";
         /** ProviderBody */
         ProviderBody: {
             kind: components["schemas"]["ProviderKind"];
@@ -4880,6 +4900,12 @@ export interface components {
              * @default
              */
             measured_on?: string;
+            /**
+             * Contexts
+             * @description Mean quality on control prompts by what surrounds them.
+             * @default []
+             */
+            contexts?: components["schemas"]["ContextOut"][];
         };
         /**
          * RequestedChecks

@@ -34,7 +34,7 @@ export function ReportFigures({ report }: { report: Report }) {
       <div className="report-parts">
         <Part title={t("report.held_out")} detail={t("report.held_out_detail")} comparison={report.held_out} margin={0} />
         <Part title={t("report.control")} detail={t("report.control_detail")} comparison={report.control} margin={report.margin}>
-          <Contexts contexts={report.contexts} />
+          <Contexts contexts={report.contexts ?? []} />
         </Part>
       </div>
       {report.measured_on && <p className="muted small">{t("report.measured_on", { where: report.measured_on })}</p>}
@@ -84,7 +84,7 @@ function Part({ title, detail, comparison, margin, children }: PartProps) {
 }
 
 /** The control prompts are asked with the agent's system prompt and without it. */
-function Contexts({ contexts }: { contexts: Report["contexts"] }) {
+function Contexts({ contexts }: { contexts: NonNullable<Report["contexts"]> }) {
   const t = useT();
   const formats = useFormats();
   return (
