@@ -1,4 +1,4 @@
-"""How often the gate's test of general ability errs, and how many prompts it needs: simulated adapters whose loss is known.
+"""Error rates of the gate's test of general ability, and the prompts it needs: simulated adapters with a known loss.
 
 Run: python -m benchmarks.gate_power [--adapters 400]
 

@@ -208,7 +208,9 @@ class FineTuningSettings(Section):
         description="Most control prompts that the gate uses; it stops earlier once the result is clear.",
     )
     held_out_prompts: int = Field(default=100, ge=8, le=1000, description="Most held-out samples that the gate uses.")
-    margin: Share = Field(default=0.05, description="Loss on control prompts that the gate does not tolerate; smaller ones may pass.")
+    margin: Share = Field(
+        default=0.05, description="Loss on control prompts that the gate does not tolerate; smaller ones may pass."
+    )
     canary_share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.5, description="Share of the requests for which a new canary is a candidate; 1 is all."
     )

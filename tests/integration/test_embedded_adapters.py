@@ -147,9 +147,10 @@ async def test_gate_starts_its_own_model_without_the_host(embedded: AdapterSetup
     folder = DataFolder(tmp_path / "data")
     with folder:
         one_off = OneOffModels(folder.path)
-        async with one_off(weights, [embedded.adapter(1).file]) as (plain, adapted):
-            assert await embedded.ask(plain) == await embedded.ask(embedded.base)
-            assert await embedded.ask(adapted) != await embedded.ask(plain)
+        async with one_off(weights, [embedded.adapter(1).file]) as loaded:
+            assert await embedded.ask(loaded.plain) == await embedded.ask(embedded.base)
+            assert await embedded.ask(loaded.adapted(0)) != await embedded.ask(loaded.plain)
+            assert await embedded.ask(loaded.adapted(0, 0.0)) == await embedded.ask(loaded.plain)
 
 
 def _alive(pid: int | None) -> bool:

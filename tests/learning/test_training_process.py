@@ -92,14 +92,15 @@ async def test_cancelled_and_killed_run_resumes_from_checkpoints_and_makes_one_a
     assert min(second) > last_step, "steps before the cancellation were repeated"
     assert min(third) > last_step + 1, "steps before the kill were repeated"
     assert trained.metrics["steps"] == 16
-    assert (trained.adapter / "adapter.gguf").exists()
-    assert not (run.folder / "adapter.part").exists()
+    assert [int(folder.name) for folder in trained.candidates] == [8, 10, 12, 14, 16]
+    assert all((folder / "adapter.gguf").exists() for folder in trained.candidates)
+    assert not list((run.folder / "candidates").glob("*.part"))
 
 
 async def test_process_starts_once_without_errors(run: TrainingRun):
     trained = await run.train(amount=2)
     assert [report["resumed"] for report in run.received if "resumed" in report] == [False]
-    assert (trained.adapter / "adapter.gguf").exists()
+    assert (trained.candidates[-1] / "adapter.gguf").exists()
 
 
 async def test_error_of_the_process_is_raised_without_a_restart(run: TrainingRun):
@@ -127,7 +128,6 @@ async def test_full_disk_raises_an_error_and_leaves_no_adapter(run: TrainingRun,
         with pytest.raises(DiskFull, match="full"):
             await run.train()
         assert not (run.folder / RESULT).exists()
-        assert not (run.folder / "adapter").exists()
     finally:
         await asyncio.to_thread(subprocess.run, ["umount", "-l", tmp_path], check=True)
 

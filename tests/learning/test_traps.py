@@ -18,6 +18,7 @@ from kairos.fine_tuning.training.process.job import (
     Example,
     Job,
     Progress,
+    candidate_folders,
     write_examples,
 )
 from tests.kit.lora_file import write_lora
@@ -209,10 +210,10 @@ def test_training_reduces_the_loss_and_stores_an_adapter_with_every_tensor(job: 
     write_examples(tmp_path / TRAIN, examples(6))
     write_examples(tmp_path / VALIDATION, examples(2))
     metrics = loop.train(tmp_path, job, Progress(tmp_path), lambda: False)
-    part = tmp_path / "adapter.part"
+    candidate = candidate_folders(tmp_path)[-1]
     assert dtypes(tmp_path / CHECKPOINTS) == {"F32"}, "bfloat16 would lose small updates"
-    config = json.loads((part / "base_config.json").read_text())
-    assert gguf_lora.convert(part, config, tmp_path / "a.gguf") == 2 * 7 * 2, (
+    config = json.loads((tmp_path / "base_config.json").read_text())
+    assert gguf_lora.convert(candidate, config, tmp_path / "a.gguf") == 2 * 7 * 2, (
         "expected two layers, seven modules, A and B"
     )
     losses = [json.loads(line).get("loss") for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
@@ -221,3 +222,36 @@ def test_training_reduces_the_loss_and_stores_an_adapter_with_every_tensor(job: 
     assert not list(tmp_path.rglob("README.md")), "model cards were written"
     assert metrics["rows"] == 6
     assert metrics["validation_loss"] is not None
+
+
+def test_candidates_are_spread_over_the_second_half_of_the_training():
+    assert sorted(loop.candidate_steps(76, 5)) == [38, 48, 57, 66, 76]
+    assert sorted(loop.candidate_steps(3, 5)) == [2, 3]
+    assert loop.candidate_steps(76, 1) == {76}
+
+
+@pytest.mark.parametrize(
+    ("losses", "accuracies", "ended"),
+    [
+        ([3, 2, 1, 0.9], [0.2, 0.4, 0.6, 0.8], False),
+        ([3, 1, 1.1, 1.2, 1], [0.2, 0.6, 0.6, 0.6, 0.6], True),
+        ([3, 0.02, 0.01, 0.009], [0.2, 1, 1, 1], True),
+        ([0.02, 0.01], [1, 1], False),
+        ([3, 0.02, 0.01, 0.009], [0.2, 1, 0.98, 1], False),
+        ([], [], False),
+    ],
+    ids=[
+        "learning",
+        "worse than before",
+        "every token right",
+        "right for a short time",
+        "not every token",
+        "unmeasured",
+    ],
+)
+def test_training_ends_when_it_no_longer_learns(losses: list[float], accuracies: list[float], ended: bool):
+    evaluations = [
+        {"eval_loss": loss, "eval_mean_token_accuracy": accuracy}
+        for loss, accuracy in zip(losses, accuracies, strict=True)
+    ]
+    assert loop.no_longer_learns(evaluations, 3) is ended

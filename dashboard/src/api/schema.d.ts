@@ -4135,7 +4135,7 @@ export interface components {
          * @description The part of the dataset that a sample belongs to.
          * @enum {string}
          */
-        Part: "training" | "held_out";
+        Part: "training" | "selection" | "held_out";
         /** PasswordBody */
         PasswordBody: {
             /**
@@ -4239,6 +4239,11 @@ export interface components {
             rows: number;
             /** Training */
             training: number;
+            /**
+             * Selection
+             * @description Rows that choose among the candidates of the training.
+             */
+            selection: number;
             /**
              * Held Out
              * @description Rows held out of training, to evaluate the adapter.
@@ -5874,7 +5879,7 @@ export interface components {
          * @description Phase of a run: of the training process, or the set of prompts that is being answered.
          * @enum {string}
          */
-        TrainingPhase: "base answers" | "loading" | "training" | "saving" | "done" | "cancelled" | "failed" | "held-out rows" | "control prompts";
+        TrainingPhase: "base answers" | "loading" | "training" | "saving" | "done" | "cancelled" | "failed" | "selection" | "held-out rows" | "control prompts";
         /** TriedHostOut */
         TriedHostOut: {
             /** Name */

@@ -6,8 +6,10 @@ Every step is idempotent: after a crash, the run resumes from its last checkpoin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import orjson
@@ -26,10 +28,19 @@ from kairos.db.repositories.tasks import tasks
 from kairos.errors import KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import PEFT, AdapterFiles, sha256_of
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
+from kairos.fine_tuning.adapters.strength import weaken
 from kairos.fine_tuning.dataset.split import ApprovedSample, Part, rows_hash, split
-from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport
+from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport, Grader
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
+from kairos.fine_tuning.gate.selection import (
+    MOST_SAMPLES,
+    CandidateSelection,
+    RatedCandidate,
+    Selection,
+    last_candidate,
+)
+from kairos.fine_tuning.training.process.job import ADAPTER, CANDIDATES
 from kairos.fine_tuning.training.run_progress import RunProgress
 from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingResult, TrainingSettings
 from kairos.llm.catalog.catalog import Model
@@ -50,6 +61,7 @@ class TrainingAgent:
         database: Database,
         router: LLMRouter,
         trainer: Trainer,
+        selection: CandidateSelection,
         gate: Gate,
         files: AdapterFiles,
         deployments: AdapterDeployments,
@@ -60,6 +72,7 @@ class TrainingAgent:
         self._database = database
         self._router = router
         self._trainer = trainer
+        self._selection = selection
         self._gate = gate
         self._files = files
         self._deployments = deployments
@@ -112,12 +125,33 @@ class TrainingAgent:
             amount = int(run.settings["replayed"])
             replayed = await self._gate.replayed(base, amount, SYSTEM, progress.count)
             settings = TrainingSettings(**run.settings["training"])
-            training_samples, held_out = samples[Part.TRAINING], samples[Part.HELD_OUT]
-            await self._trainer.prepare(folder, base, training_samples, held_out, replayed, settings)
+            training_samples, selection = samples[Part.TRAINING], samples[Part.SELECTION]
+            await self._trainer.prepare(folder, base, training_samples, selection, replayed, settings)
         await emit(EventKind.TRAINING, {"base": run.base, "rows": run.rows})
         trained = await self._trainer.train(folder, progress.add_reports)
         await emit(EventKind.TRAINED, {"metrics": dict(trained.metrics)})
-        return await self._save(task, run, trained)
+        selection = await self._select(task, base, trained, samples, progress)
+        adapter = await asyncio.to_thread(chosen_adapter, folder, selection.chosen)
+        return await self._save(task, run, trained, adapter, selection)
+
+    async def _select(
+        self,
+        task: Task,
+        base: Model,
+        trained: TrainingResult,
+        samples: Mapping[Part, Sequence[ApprovedSample]],
+        progress: RunProgress,
+    ) -> Selection:
+        """Choose among the candidates. Small datasets have no samples for that, and use some that were trained on.
+
+        Without a GGUF file of the base, the last candidate is chosen: llama.cpp cannot load a folder.
+        """
+        weights = Path(base.weights or "")
+        if not await asyncio.to_thread(weights.is_file):
+            return last_candidate(trained.candidates)
+        used = samples[Part.SELECTION] or samples[Part.TRAINING][:MOST_SAMPLES]
+        prompts, grade = await self._prompts(task, [sample.id for sample in used])
+        return await self._selection.choose(weights, trained.candidates, prompts, grade, SYSTEM, progress.count)
 
     async def _samples(
         self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[ApprovedSample]
@@ -137,14 +171,13 @@ class TrainingAgent:
                 await training.change(session, run.id, **values)
             return parts
         by_id = {(str(row.id), row.version): row for row in rows}
-        return {
-            part: [by_id[sample_id, version] for sample_id, version in known[part] if (sample_id, version) in by_id]
-            for part in Part
-        }
+        return {part: [by_id[key] for key in map(tuple, known.get(part, [])) if key in by_id] for part in Part}
 
-    async def _save(self, task: Task, run: TrainingRunRow, trained: TrainingResult) -> AdapterRow:
+    async def _save(
+        self, task: Task, run: TrainingRunRow, trained: TrainingResult, adapter: Path, selection: Selection
+    ) -> AdapterRow:
         """Save the adapter: first its files, then its row, so that an interruption leaves no incomplete adapter."""
-        job = orjson.loads((trained.adapter.parent / "job.json").read_bytes())
+        job = orjson.loads((adapter.parent / "job.json").read_bytes())
         async with self._database.project(task.project_id) as session:
             version = await adapters.next_version(session, run.base)
         manifest = {
@@ -157,14 +190,13 @@ class TrainingAgent:
             "libraries": dict(trained.versions),
             "kairos": __version__,
             "metrics": dict(trained.metrics),
-            "files": {name: await asyncio.to_thread(sha256_of, trained.adapter / name) for name in PEFT},
+            "files": {name: await asyncio.to_thread(sha256_of, adapter / name) for name in PEFT},
+            "selection": selection.stored(),
             "run": str(run.id),
             "by": str(run.created_by) if run.created_by else None,
             "begun": run.started_at.isoformat() if run.started_at else None,
         }
-        stored = await asyncio.to_thread(
-            self._files.save, trained.adapter, task.project_id, run.base, version, manifest
-        )
+        stored = await asyncio.to_thread(self._files.save, adapter, task.project_id, run.base, version, manifest)
         row = AdapterRow(
             project_id=task.project_id,
             id=run.id,
@@ -194,11 +226,9 @@ class TrainingAgent:
         async with self._database.project(task.project_id) as session:
             await training.change(session, run.id, state=RunState.EVALUATING)
         await emit(EventKind.EVALUATING, {"base": adapter.base, "version": adapter.version})
-        prompts, checks = await self._prompts(task.project_id, adapter)
-
-        async def grade(question: GatePrompt, answer: str) -> float:
-            return await self._grade(replace(task, spec=TaskSpec(checks=checks[question.id])), question, answer)
-
+        async with self._database.project(task.project_id) as session:
+            seen = await adapters.rows_of(session, adapter.id)
+        prompts, grade = await self._prompts(task, [one.sample_id for one in seen if one.part == Part.HELD_OUT])
         async with self._deployments.gate_models(adapter) as models:
             report = await self._gate.measure(models.base, models.candidate, prompts, grade, SYSTEM, progress.count)
         report = replace(report, measured_on=models.note)
@@ -207,13 +237,12 @@ class TrainingAgent:
         await emit(EventKind.RULED, data)
         return report, ruled
 
-    async def _prompts(self, project_id: ProjectId, adapter: AdapterRow) -> tuple[list[GatePrompt], dict[str, Checks]]:
-        """Return the held-out samples as gate prompts, and the checks of their tasks by prompt id."""
+    async def _prompts(self, task: Task, sample_ids: Sequence[UUID]) -> tuple[list[GatePrompt], Grader]:
+        """Return samples as gate prompts, and what scores answers to them: the checks of their tasks, if any."""
         prompts: list[GatePrompt] = []
         checks: dict[str, Checks] = {}
-        async with self._database.project(project_id) as session:
-            seen = await adapters.rows_of(session, adapter.id)
-            rows = await dataset.of_ids(session, [one.sample_id for one in seen if one.part == Part.HELD_OUT])
+        async with self._database.project(task.project_id) as session:
+            rows = await dataset.of_ids(session, sample_ids)
             given = await tasks.checks_of(session, [row.task_id for row in rows if row.task_id])
         for row in rows:
             if row.corrected_output is None:
@@ -222,7 +251,11 @@ class TrainingAgent:
             of_task = given.get(row.task_id) if row.task_id else None
             checks[name] = checks_from(of_task or {})
             prompts.append(GatePrompt(name, tuple(row.prompt), row.corrected_output))
-        return prompts, checks
+
+        async def grade(question: GatePrompt, answer: str) -> float:
+            return await self._grade(replace(task, spec=TaskSpec(checks=checks[question.id])), question, answer)
+
+        return prompts, grade
 
     async def _grade(self, task: Task, question: GatePrompt, answer: str) -> float:
         """Score an answer by the task's checks, else by equality with the approved answer, else by the judge."""
@@ -233,6 +266,18 @@ class TrainingAgent:
             return 1.0
         judged = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
         return await self._judge.grade(judged, answer, None) or 0.0
+
+
+def chosen_adapter(folder: Path, chosen: RatedCandidate) -> Path:
+    """Return the run's folder of the adapter, with the files of the chosen candidate at its strength."""
+    part, adapter = folder / f"{ADAPTER}.part", folder / ADAPTER
+    for old in (part, adapter):
+        shutil.rmtree(old, ignore_errors=True)
+    shutil.copytree(folder / CANDIDATES / str(chosen.step), part)
+    if chosen.strength != 1.0:
+        weaken(part, chosen.strength)
+    part.rename(adapter)
+    return adapter
 
 
 async def approved_rows(database: Database, project_id: ProjectId) -> list[ApprovedSample]:

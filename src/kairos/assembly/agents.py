@@ -47,6 +47,7 @@ async def build_agents(
         database,
         router,
         learning.trainer,
+        learning.selection,
         learning.gate,
         learning.files,
         learning.deployments,

@@ -17,6 +17,7 @@ from kairos.fine_tuning.adapters.serving import AdapterServer
 from kairos.fine_tuning.adapters.vllm import VllmAdapters
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
+from kairos.fine_tuning.gate.selection import CandidateSelection
 from kairos.fine_tuning.training.trainer import Trainer
 from kairos.http import HttpClient
 from kairos.llm.catalog.catalog import AdapterHost
@@ -27,6 +28,7 @@ class Learning:
     """The components that train, store and deploy adapters."""
 
     trainer: Trainer
+    selection: CandidateSelection
     gate: Gate
     files: AdapterFiles
     deployments: AdapterDeployments
@@ -37,6 +39,7 @@ def build_learning(settings: Settings, storage: DataStores, llm: Llm, engines: E
     database, chosen = storage.database, settings.fine_tuning
     folder = chosen.folder or settings.data_dir / "models"
     files = AdapterFiles(folder, chosen.quota_mb * 2**20)
+    one_off = OneOffModels(settings.data_dir)
     deployments = AdapterDeployments(
         database,
         storage.pubsub,
@@ -44,10 +47,12 @@ def build_learning(settings: Settings, storage: DataStores, llm: Llm, engines: E
         files,
         _adapter_servers(llm.http, engines),
         chosen,
-        OneOffModels(settings.data_dir),
+        one_off,
     )
     promotions = Promotions(database, deployments, files, llm.router.cache, chosen)
-    return Learning(Trainer(chosen, folder), Gate(llm.providers, chosen, folder), files, deployments, promotions)
+    selection = CandidateSelection(llm.providers, one_off, folder, chosen)
+    gate = Gate(llm.providers, chosen, folder)
+    return Learning(Trainer(chosen, folder), selection, gate, files, deployments, promotions)
 
 
 def _adapter_servers(http: HttpClient, engines: EmbeddedEngines | None) -> dict[AdapterHost | None, AdapterServer]:

@@ -93,13 +93,18 @@ def cancel(context: typer.Context, run: RunId, project: Project = None) -> None:
     output.out.print(f"run {output.plain(run)} stops after its current step")
 
 
+def _parts(plan: dict[str, Any]) -> str:
+    selection = f"{plan['selection']} to choose among candidates, " if plan["selection"] else ""
+    return f"{plan['rows']}: {plan['training']} for training, {selection}{plan['held_out']} held out"
+
+
 def _show_plan(plan: dict[str, Any], json: bool) -> None:
     if json:
         return output.show_json(plan)
     memory, disk = plan["memory_bytes"], plan["disk_bytes"]
     rows = [
         ["base", output.plain(plan["base"])],
-        ["approved samples", f"{plan['rows']}: {plan['training']} for training, {plan['held_out']} held out"],
+        ["approved samples", _parts(plan)],
         ["control prompts", f"{plan['replayed']} replayed"],
         ["device", output.plain(plan["device"])],
         ["memory", f"about {_mb(memory['needed'])} needed, {_mb(memory['free'])} free"],

@@ -9,6 +9,7 @@ export const training = {
   "tune.problems": "Cannot start yet",
   "tune.rows": "Approved samples",
   "tune.training": "Training samples",
+  "tune.selection": "Samples to choose among candidates",
   "tune.held_out": "Held-out samples",
   "tune.replayed": "Replayed control prompts",
   "tune.memory": "Memory",
@@ -137,6 +138,7 @@ export const training = {
   "lineage.row": "Sample",
   "lineage.part": "Used for",
   "lineage.training": "training",
+  "lineage.selection": "choice of the candidate",
   "lineage.held_out": "evaluation",
   "lineage.erased": "erased",
 } as const;

@@ -12,6 +12,7 @@ export const training: Translation<typeof english> = {
   "tune.problems": "Henüz başlatılamaz",
   "tune.rows": "Onaylı örnekler",
   "tune.training": "Eğitim örnekleri",
+  "tune.selection": "Aday seçme örnekleri",
   "tune.held_out": "Ölçüme ayrılan örnekler",
   "tune.replayed": "Eğitime katılan kontrol istemleri",
   "tune.memory": "Bellek",
@@ -140,6 +141,7 @@ export const training: Translation<typeof english> = {
   "lineage.row": "Örnek",
   "lineage.part": "Kullanımı",
   "lineage.training": "eğitim",
+  "lineage.selection": "aday seçimi",
   "lineage.held_out": "ölçüm",
   "lineage.erased": "silindi",
 };

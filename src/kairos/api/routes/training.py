@@ -51,6 +51,7 @@ class PlanOut(BaseModel):
     base: str
     rows: int = Field(description="Approved samples, without those that contain possible secrets.")
     training: int
+    selection: int = Field(description="Rows that choose among the candidates of the training.")
     held_out: int = Field(description="Rows held out of training, to evaluate the adapter.")
     replayed: int = Field(description="Control prompts answered by the base model, among the examples.")
     memory_bytes: Amount
@@ -155,6 +156,7 @@ def _plan(plan: TrainingPlan) -> PlanOut:
         base=plan.base,
         rows=plan.rows,
         training=plan.training,
+        selection=plan.selection,
         held_out=plan.held_out,
         replayed=plan.replayed,
         memory_bytes=Amount(needed=plan.memory_needed, free=plan.memory_free),

@@ -21,6 +21,7 @@ from kairos.db.models import AdapterRow, AdapterState
 from kairos.db.repositories import adapters
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
+from kairos.fine_tuning.adapters.llama_cpp import LoadedModels
 from kairos.fine_tuning.adapters.serving import AdapterServer, ServedAdapter, Serving
 from kairos.http import plain_address
 from kairos.llm.catalog.catalog import AdapterHost, Model, ModelOrigin
@@ -53,8 +54,8 @@ class GateModels:
     """For the report, if another server than the deployment's is used."""
 
 
-OneOff = Callable[[Path, Sequence[Path]], AbstractAsyncContextManager[tuple[Model, Model]]]
-"""Context manager of a temporary llama.cpp: from weights and adapters to the plain and the adapted model."""
+OneOff = Callable[[Path, Sequence[Path]], AbstractAsyncContextManager[LoadedModels]]
+"""Context manager of a temporary llama.cpp, for weights and adapters."""
 
 
 class AdapterDeployments:
@@ -171,10 +172,10 @@ class AdapterDeployments:
             weights = _gguf(base)
             if weights is None:
                 raise NotServed(name=f"{row.base} v{row.version}", problem=problem)
-            async with self._one_off(weights, [served.file]) as (plain, adapted):
+            async with self._one_off(weights, [served.file]) as loaded:
                 address = plain_address(base.base_url)
                 note = f"on llama.cpp with the base's own file, as {address} does not serve the adapter: {problem}"
-                yield GateModels(plain, adapted, note)
+                yield GateModels(loaded.plain, loaded.adapted(0), note)
         finally:
             self._candidates.pop(row.id, None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +70,28 @@ class EmbeddedAdapters:
         return await self._loaded(good)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedModels:
+    """A base and adapters that one temporary llama.cpp has loaded."""
+
+    plain: Model
+    adapters: int
+
+    def adapted(self, number: int, strength: float = FULL) -> Model:
+        """Return the base with one adapter. A strength below 1 weakens its effect."""
+        name = f"{self.plain.name}, adapter {number}"
+        return replace(self.plain, name=name, body=_scales(self.adapters, number, strength))
+
+
 class OneOffModels:
-    """Starts a temporary llama.cpp for the gate, if the host of an adapter is unavailable."""
+    """Starts a temporary llama.cpp: for a choice among candidates, or for the gate if an adapter's host is away."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @asynccontextmanager
-    async def __call__(self, weights: Path, adapters: Sequence[Path]) -> AsyncIterator[tuple[Model, Model]]:
-        """Yield the plain base and the first adapter on it. Raises `EngineNotStarted`, `EngineNotInstalled`."""
+    async def __call__(self, weights: Path, adapters: Sequence[Path]) -> AsyncIterator[LoadedModels]:
+        """Yield the base with these adapters. Raises `EngineNotStarted`, `EngineNotInstalled`."""
         folder = DataFolder(self._folder)
         folder.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         engine = SupervisedEngine(ModelEngine(folder, GATE, adapters, weights), folder, lambda: None)
@@ -96,7 +109,7 @@ class OneOffModels:
                 adapter_host=AdapterHost.EMBEDDED,
                 body=_scales(len(adapters), None),
             )
-            yield plain, replace(plain, name=f"{plain.name}, adapted", body=_scales(len(adapters), 0))
+            yield LoadedModels(plain, len(adapters))
         finally:
             await engine.stop()
 
@@ -115,9 +128,9 @@ def _adapted(adapter: ServedAdapter, address: ModelAddress, loaded: Sequence[Ser
     )
 
 
-def _scales(loaded: int, chosen: int | None) -> dict[str, Any]:
+def _scales(loaded: int, chosen: int | None, strength: float = FULL) -> dict[str, Any]:
     """Return the scale of every loaded adapter.
 
     An adapter left out would keep the scale of the previous request, and its cached prompt.
     """
-    return {"lora": [{"id": number, "scale": FULL if number == chosen else NONE} for number in range(loaded)]}
+    return {"lora": [{"id": number, "scale": strength if number == chosen else NONE} for number in range(loaded)]}

@@ -42,5 +42,9 @@ def forgetting() -> tuple[ControlPrompt, ...]:
     return control()
 
 
+def selection() -> tuple[ControlPrompt, ...]:
+    return control()[:40]
+
+
 def _file() -> dict:
     return json.loads(resources.files("kairos.fine_tuning.gate").joinpath("control_prompts.json").read_text())

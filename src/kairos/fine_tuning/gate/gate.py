@@ -5,9 +5,7 @@ It also collects the base's own answers to the control prompts that are replayed
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from kairos.background_tasks import gather
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts, general_ability
+from kairos.fine_tuning.gate.asking import CONTROL_TOKENS, REPLAY_TOKENS, ask, greedy
 from kairos.fine_tuning.gate.base_answers import BaseAnswer, BaseAnswers, identity_of
 from kairos.fine_tuning.gate.evaluation import (
     AT_ONCE,
@@ -27,18 +26,10 @@ from kairos.fine_tuning.gate.evaluation import (
 )
 from kairos.fine_tuning.gate.general_ability import NOTHING_ASKED, GeneralAbility, Question
 from kairos.fine_tuning.training.process.job import Example, TrainingPhase
-from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
+from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.llm.catalog.catalog import Model
 
 log = logging.getLogger(__name__)
-
-ANSWER_TOKENS = 256
-CONTROL_TOKENS = 40
-"""A right answer to a control prompt begins with, or contains early, one of its terms."""
-REPLAY_TOKENS = 160
-CALL_S = 180.0
-TRIES = 3
-PAUSES_S = (0.5, 2.0)
 
 OnProgress = Callable[[TrainingPhase, int, int], Awaitable[None]]
 """Receives the name of the set of prompts, the number done, and the total."""
@@ -65,10 +56,10 @@ class Gate:
         """Compare both models on the held-out and the control prompts. Raises `ModelCallError`."""
 
         async def of_base(messages: Sequence[Mapping[str, Any]]) -> str:
-            return (await self._ask(base, _request(messages, ANSWER_TOKENS))).text
+            return (await ask(self._providers, base, greedy(messages))).text
 
         async def of_candidate(messages: Sequence[Mapping[str, Any]]) -> str:
-            return (await self._ask(candidate, _request(messages, ANSWER_TOKENS))).text
+            return (await ask(self._providers, candidate, greedy(messages))).text
 
         kept = held_out[: self._settings.held_out_prompts]
         count = _counting(on_progress, TrainingPhase.HELD_OUT_ROWS, len(kept))
@@ -95,7 +86,7 @@ class Gate:
             return (await known.get(asked, lambda: self._base_answer(base, asked))).text
 
         async def of_candidate(question: Question) -> str:
-            return (await self._ask(candidate, request(question))).text
+            return (await ask(self._providers, candidate, request(question))).text
 
         prompts = control_prompts.forgetting()[: self._settings.control_prompts]
         count = _counting(on_progress, TrainingPhase.CONTROL_PROMPTS, len(prompts))
@@ -108,7 +99,7 @@ class Gate:
 
         async def example(prompt: str) -> Example | None:
             messages = _messages(system, prompt)
-            request = _request(messages, REPLAY_TOKENS)
+            request = greedy(messages, REPLAY_TOKENS)
             answer = await known.get(request, lambda: self._base_answer(base, request))
             if answer.finish_reason != "stop" or not answer.text.strip():
                 return None
@@ -126,23 +117,8 @@ class Gate:
         return BaseAnswers(self._folder, identity_of(base))
 
     async def _base_answer(self, base: Model, request: ChatRequest) -> BaseAnswer:
-        completion = await self._ask(base, request)
+        completion = await ask(self._providers, base, request)
         return BaseAnswer(completion.text, completion.finish_reason)
-
-    async def _ask(self, model: Model, request: ChatRequest) -> Completion:
-        for left in reversed(range(TRIES)):
-            try:
-                return await self._providers.chat(model, request, timeout_s=CALL_S)
-            except ModelCallError as error:
-                if not left or error.permanent:
-                    raise
-                log.warning("retrying the call to %s: %s", model.name, error)
-                await asyncio.sleep(random.uniform(*PAUSES_S))
-        raise AssertionError("the last try returns or raises")
-
-
-def _request(messages: Sequence[Mapping[str, Any]], tokens: int) -> ChatRequest:
-    return ChatRequest(messages=tuple(messages), temperature=0.0, max_tokens=tokens)
 
 
 def _messages(system: str, prompt: str) -> tuple[Mapping[str, str], ...]:

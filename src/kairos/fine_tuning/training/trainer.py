@@ -85,6 +85,8 @@ class TrainingPlan:
     rows: int
     """Approved samples, without those that seem to contain secrets."""
     training: int
+    selection: int
+    """Samples that choose among the candidates of the training."""
     held_out: int
     replayed: int
     """Number of control prompts with the base's answers among the examples."""
@@ -109,7 +111,8 @@ class Gpu:
 class TrainingResult:
     """The result of a run."""
 
-    adapter: Path
+    candidates: tuple[Path, ...]
+    """Folders of the adapters to choose from, by step."""
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
 
@@ -153,6 +156,7 @@ class Trainer:
             base=base.name,
             rows=len(rows),
             training=training,
+            selection=len(parts[Part.SELECTION]),
             held_out=len(parts[Part.HELD_OUT]),
             replayed=replays(training, self._settings.replay_share),
             memory_needed=memory,
@@ -168,7 +172,7 @@ class Trainer:
         folder: Path,
         base: Model,
         training: Sequence[ApprovedSample],
-        held_out: Sequence[ApprovedSample],
+        selection: Sequence[ApprovedSample],
         replayed: Sequence[Example],
         settings: TrainingSettings,
     ) -> Job:
@@ -176,14 +180,14 @@ class Trainer:
 
         Raises `DiskFull`.
         """
-        return await asyncio.to_thread(self._prepare, folder, base, training, held_out, replayed, settings)
+        return await asyncio.to_thread(self._prepare, folder, base, training, selection, replayed, settings)
 
     def _prepare(
         self,
         folder: Path,
         base: Model,
         training: Sequence[ApprovedSample],
-        held_out: Sequence[ApprovedSample],
+        selection: Sequence[ApprovedSample],
         replayed: Sequence[Example],
         settings: TrainingSettings,
     ) -> Job:
@@ -202,7 +206,7 @@ class Trainer:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             files.write_examples(folder / files.TRAIN, examples)
-            files.write_examples(folder / files.VALIDATION, [_example(row) for row in held_out])
+            files.write_examples(folder / files.VALIDATION, [_example(row) for row in selection])
             job.write(folder)  # last: it marks the folder as prepared
         except OSError as error:
             raise _disk_error(error, folder) from error
@@ -240,7 +244,8 @@ class Trainer:
             log.warning("the training process in %s ended with %s and is restarted", folder, process.exit_status)
             await asyncio.sleep(random.uniform(*PAUSES_S))
         result = orjson.loads((folder / files.RESULT).read_bytes())
-        return TrainingResult(folder / files.ADAPTER, result["metrics"], result["versions"])
+        candidates = tuple(files.candidate_folders(folder))
+        return TrainingResult(candidates, result["metrics"], result["versions"])
 
     def discard(self, folder: Path) -> None:
         """Delete the folder of an ended run, with examples and checkpoints that contain the project's prompts."""

@@ -120,7 +120,7 @@ export function Lineage({ adapter: { rows } }: { adapter: AdapterDetail }) {
                   <th scope="row">
                     <RowName row={row} />
                   </th>
-                  <td>{t(row.part === "held_out" ? "lineage.held_out" : "lineage.training")}</td>
+                  <td>{t(`lineage.${row.part}`)}</td>
                   <td className="table-end">
                     <Num value={row.version} />
                   </td>

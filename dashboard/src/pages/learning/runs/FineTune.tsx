@@ -140,6 +140,11 @@ function PlanView({ plan }: { plan: Plan }) {
         <Fact name={t("tune.training")}>
           <Num value={plan.training} />
         </Fact>
+        {plan.selection > 0 && (
+          <Fact name={t("tune.selection")}>
+            <Num value={plan.selection} />
+          </Fact>
+        )}
         <Fact name={t("tune.held_out")}>
           <Num value={plan.held_out} />
         </Fact>

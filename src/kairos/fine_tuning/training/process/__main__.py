@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 from kairos.fine_tuning.training.process.job import (
-    ADAPTER,
+    BASE_CONFIG,
     EXIT_CANCELLED,
     EXIT_REFUSED,
     GGUF,
@@ -30,6 +30,7 @@ from kairos.fine_tuning.training.process.job import (
     Job,
     Progress,
     TrainingPhase,
+    candidate_folders,
     write_whole,
 )
 
@@ -65,13 +66,12 @@ def main(folder: Path) -> int:
 
 
 def _finish(folder: Path, metrics: dict) -> None:
-    """Convert the adapter, and rename its folder once it is complete."""
+    """Convert the candidates."""
     from kairos.fine_tuning.training.process import gguf_lora
 
-    part = folder / f"{ADAPTER}.part"
-    config = json.loads((part / "base_config.json").read_text())
-    metrics["tensors"] = gguf_lora.convert(part, config, part / GGUF)
-    os.replace(part, folder / ADAPTER)
+    config = json.loads((folder / BASE_CONFIG).read_text())
+    for candidate in candidate_folders(folder):
+        metrics["tensors"] = gguf_lora.convert(candidate, config, candidate / GGUF)
     versions = {name: metadata.version(name) for name in LIBRARIES}
     write_whole(folder / RESULT, json.dumps({"metrics": metrics, "versions": versions}, indent=2))
 

@@ -4,8 +4,9 @@ job.json        the job (`Job`)
 train.jsonl     one `Example` per line; validation.jsonl likewise, not trained on
 progress.jsonl  one report per line, appended: phase, step, loss, tokens/s, remaining time
 checkpoints/    from which a restarted process resumes
-adapter/        PEFT's files and adapter.gguf; complete if result.json exists
-result.json     metrics, versions of the libraries
+candidates/     the adapter after some of the steps, in folders named by the step: PEFT's files and adapter.gguf
+result.json     metrics, versions of the libraries; the candidates are complete if it exists
+adapter/        the chosen candidate (written by the daemon)
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Any
 
 JOB, TRAIN, VALIDATION = "job.json", "train.jsonl", "validation.jsonl"
 PROGRESS, RESULT, CHECKPOINTS, ADAPTER = "progress.jsonl", "result.json", "checkpoints", "adapter"
+CANDIDATES = "candidates"
 GGUF = "adapter.gguf"
+BASE_CONFIG = "base_config.json"
 
 EXIT_CANCELLED = 75
 EXIT_REFUSED = 65
@@ -38,6 +41,7 @@ class TrainingPhase(StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
+    SELECTION = "selection"
     HELD_OUT_ROWS = "held-out rows"
     CONTROL_PROMPTS = "control prompts"
 
@@ -57,7 +61,9 @@ class TrainingSettings:
     """Maximum tokens of an example; longer ones are left out and counted."""
     warmup_share: float = 0.1
     patience: int = 3
-    """Evaluations without a better validation loss before early stopping."""
+    """Evaluations without a better validation loss, or with every token right, before early stopping."""
+    candidates: int = 5
+    """Most adapters of one training to choose from, from its second half."""
     checkpoint_steps: int = 10
     threads: int = 0
     """0 uses the default of PyTorch."""
@@ -125,6 +131,11 @@ def read_progress(folder: Path) -> list[Mapping[str, Any]]:
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def candidate_folders(folder: Path) -> list[Path]:
+    """Return the folders of the complete candidates, in the order of their steps."""
+    return sorted((path for path in (folder / CANDIDATES).glob("*") if path.name.isdigit()), key=lambda p: int(p.name))
 
 
 def write_whole(path: Path, text: str) -> None:

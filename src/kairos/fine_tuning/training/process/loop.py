@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from torch.nn import functional
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from kairos.fine_tuning.training.process import base_model
 from kairos.fine_tuning.training.process.job import (
-    ADAPTER,
+    BASE_CONFIG,
+    CANDIDATES,
     CHECKPOINTS,
     TRAIN,
     VALIDATION,
@@ -30,10 +32,15 @@ from kairos.fine_tuning.training.process.job import (
     TrainingPhase,
     TrainingSettings,
     read_examples,
+    write_whole,
 )
 
 IGNORED = -100
 """Label of tokens that the loss ignores."""
+FIRST_CANDIDATE = 0.5
+"""Share of the steps before the first candidate."""
+SATURATED = 0.999
+"""Share of right tokens, each after the right ones before it, at which nothing is left to learn."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -46,7 +53,7 @@ class NothingToTrain(ValueError):
 
 
 def train(folder: Path, job: Job, progress: Progress, should_stop: Any) -> dict[str, Any]:
-    """Train, and save PEFT's files in `adapter.part/`. Returns metrics. Raises `Cancelled`, `NothingToTrain`."""
+    """Train, and save PEFT's files of the candidates. Returns metrics. Raises `Cancelled`, `NothingToTrain`."""
     settings = job.settings
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -65,7 +72,11 @@ def train(folder: Path, job: Job, progress: Progress, should_stop: Any) -> dict[
         eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=tokenizer,
         peft_config=_lora(settings),
-        callbacks=[reporter, *([EarlyStoppingCallback(settings.patience)] if held_out else [])],
+        callbacks=[
+            reporter,
+            *([_EarlyStop(settings.patience)] if held_out else []),
+            _Candidates(folder / CANDIDATES, candidate_steps(steps, settings.candidates)),
+        ],
     )
     trainer.kept = frozenset(tuple(_tokens(row, tokenizer)) for row in rows if row.replayed)
     base_model.keep_gradients(trainer.model)
@@ -79,16 +90,15 @@ def train(folder: Path, job: Job, progress: Progress, should_stop: Any) -> dict[
     trainer.train(resume_from_checkpoint=checkpoint)
     if reporter.stopped:
         raise Cancelled
-    part = folder / f"{ADAPTER}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    trainer.save_model(str(part))
-    (part / "base_config.json").write_text(json.dumps(model.config.to_dict(), default=str))
+    save_candidate(trainer.model, folder / CANDIDATES / str(trainer.state.global_step))
+    write_whole(folder / BASE_CONFIG, json.dumps(model.config.to_dict(), default=str))
+    validated = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     return {
         "rows": len(rows),
         "left_out": left_out,
         "steps": trainer.state.global_step,
         "train_loss": reporter.last_loss,
-        "validation_loss": trainer.state.best_metric if held_out else None,
+        "validation_loss": validated[-1] if validated else None,
         "seconds": round(time.monotonic() - began, 1),
         "tokens_per_s": reporter.tokens_per_s,
         "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
@@ -200,9 +210,6 @@ def _arguments(folder: Path, job: Job, steps: int, evaluate: bool) -> SFTConfig:
         save_total_limit=2,
         eval_strategy="steps" if evaluate else "no",
         eval_steps=every,
-        load_best_model_at_end=evaluate,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=on_gpu,
@@ -270,3 +277,52 @@ class _Reporter(TrainerCallback):
             tokens_per_s=self.tokens_per_s,
             left_s=round(seconds / done * (self._steps - state.global_step), 1) if done else None,
         )
+
+
+def candidate_steps(steps: int, most: int) -> frozenset[int]:
+    """Return the steps after which the adapter is a candidate, evenly over the second half of the training."""
+    first, last = math.ceil(steps * FIRST_CANDIDATE), steps
+    return frozenset(round(last - (last - first) * number / max(1, most - 1)) for number in range(most))
+
+
+class _Candidates(TrainerCallback):
+    """Saves the adapter after these steps."""
+
+    def __init__(self, folder: Path, steps: frozenset[int]) -> None:
+        self._folder = folder
+        self._steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if state.global_step in self._steps:
+            save_candidate(model, self._folder / str(state.global_step))
+
+
+def save_candidate(model: Any, target: Path) -> None:
+    """Write the adapter's folder completely or not at all."""
+    if target.exists():
+        return
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(str(part))
+    os.replace(part, target)
+
+
+class _EarlyStop(TrainerCallback):
+    """Ends a training that no longer learns: from the history, which a restarted process has too."""
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if no_longer_learns([entry for entry in state.log_history if "eval_loss" in entry], self._patience):
+            control.should_training_stop = True
+
+
+def no_longer_learns(evaluations: Sequence[Mapping[str, float]], patience: int) -> bool:
+    """Whether the last `patience` evaluations all had every token right, or none had a better loss than before."""
+    before, last = evaluations[:-patience], evaluations[-patience:]
+    if len(last) < patience:
+        return False
+    if all(entry.get("eval_mean_token_accuracy", 0.0) >= SATURATED for entry in last):
+        return True
+    return bool(before) and min(entry["eval_loss"] for entry in last) >= min(entry["eval_loss"] for entry in before)
