@@ -200,6 +200,12 @@ class FineTuningSettings(Section):
     )
     epochs: Annotated[float, Field(ge=0.01, le=100)] = Field(default=4, description="Passes over the examples.")
     threads: int = Field(default=0, ge=0, le=1024, description="Threads of a training on a CPU; 0 lets PyTorch choose.")
+    tries: int = Field(
+        default=3,
+        ge=1,
+        le=10,
+        description="Most trainings of one run, which changes its recipe if an adapter learned too little or forgot.",
+    )
     timeout_s: Seconds = Field(default=21_600, description="Longest time of training and gate together.")
     control_prompts: int = Field(
         default=420,

@@ -1,53 +1,37 @@
 """The agent of the `train` lane: trains an adapter on approved samples and submits it to the evaluation gate.
 
-Every step is idempotent: after a crash, the run resumes from its last checkpoint and produces one adapter.
+If it learned too little or forgot too much, the run tries again with another recipe, within its limits. Every step is
+idempotent: after a crash, the run resumes from its last checkpoint and produces the same adapters.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from uuid import UUID
 
-import orjson
-
-from kairos import __version__
-from kairos.agents.base import AttemptContext, Checks, Draft, Emit, Task, TaskSpec
-from kairos.agents.checks.requested import checks_from
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
 from kairos.agents.execution import SYSTEM
-from kairos.agents.guardian import GuardianAgent
-from kairos.agents.judge import Judge
+from kairos.agents.training_grades import SampleGrades
+from kairos.agents.training_records import TrainingRecords
+from kairos.config import FineTuningSettings
 from kairos.db.engine import Database
-from kairos.db.models import AdapterRow, EventKind, RunState, SampleState, TrainingRunRow
-from kairos.db.repositories import adapters, training
-from kairos.db.repositories.dataset import dataset
-from kairos.db.repositories.tasks import tasks
-from kairos.errors import KairosError, NotFound
-from kairos.fine_tuning.adapters.adapters import PEFT, AdapterFiles, sha256_of
+from kairos.db.models import AdapterRow, EventKind, RunState, TrainingRunRow
+from kairos.errors import KairosError
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
-from kairos.fine_tuning.adapters.strength import weaken
-from kairos.fine_tuning.dataset.split import ApprovedSample, Part, rows_hash, split
-from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport, Grader
+from kairos.fine_tuning.dataset.split import Part
+from kairos.fine_tuning.gate.evaluation import GateOutcome, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
-from kairos.fine_tuning.gate.selection import (
-    MOST_SAMPLES,
-    CandidateSelection,
-    RatedCandidate,
-    Selection,
-    last_candidate,
-)
-from kairos.fine_tuning.training.process.job import ADAPTER, CANDIDATES
+from kairos.fine_tuning.training.process.job import TrainingSettings
 from kairos.fine_tuning.training.run_progress import RunProgress
-from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingResult, TrainingSettings
+from kairos.fine_tuning.training.trainer import Trainer
+from kairos.fine_tuning.tries.recipes import Recipe
+from kairos.fine_tuning.tries.selection import MOST_SAMPLES
+from kairos.fine_tuning.tries.tries import Tries, Try, TrySamples, adapter_of, best_of, next_recipe
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
-from kairos.tenancy import ProjectId
-
-PAGE = 500
 
 
 class TrainingAgent:
@@ -61,24 +45,24 @@ class TrainingAgent:
         database: Database,
         router: LLMRouter,
         trainer: Trainer,
-        selection: CandidateSelection,
+        tries: Tries,
         gate: Gate,
-        files: AdapterFiles,
+        records: TrainingRecords,
         deployments: AdapterDeployments,
         promotions: Promotions,
-        guardian: GuardianAgent,
-        judge: Judge,
+        grades: SampleGrades,
+        settings: FineTuningSettings,
     ) -> None:
         self._database = database
         self._router = router
         self._trainer = trainer
-        self._selection = selection
+        self._tries = tries
         self._gate = gate
-        self._files = files
+        self._records = records
         self._deployments = deployments
         self._promotions = promotions
-        self._guardian = guardian
-        self._judge = judge
+        self._grades = grades
+        self._settings = settings
 
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         """Perform a training run. The draft names the adapter and the gate's decision.
@@ -86,149 +70,76 @@ class TrainingAgent:
         On failure, the reason is stored in the run's row.
         """
         del attempt
-        run = await self._start(task)
+        run = await self._records.begin(task)
         try:
-            adapter = await self._adapter(task, run, emit)
-            report, ruled = await self._evaluate(task, run, adapter, emit)
+            report, ruled = await self._run(task, run, emit)
         except KairosError as error:
             if not error.retryable:
-                await self._finish(task.project_id, run.id, RunState.FAILED, str(error))
+                await self._records.end(run, RunState.FAILED, str(error))
             raise
-        await self._finish(task.project_id, run.id, RunState.DONE)
+        await self._records.end(run, RunState.DONE)
         await asyncio.to_thread(self._trainer.discard, self._trainer.folder(task.project_id, run.id))
         text = f"{ruled.base} v{ruled.version}: {ruled.state}. Evaluation gate: {report.reason}."
         return Draft(text=text, finish_reason="stop")
 
-    async def _start(self, task: Task) -> TrainingRunRow:
-        async with self._database.project(task.project_id) as session:
-            run = await training.of_task(session, task.id)
-            if run is None:
-                raise NotFound(what="training run of task", id=task.id)
-            await training.begin(session, run)
-        return run
-
-    async def _finish(self, project_id: ProjectId, run_id: UUID, state: RunState, error: str | None = None) -> None:
-        async with self._database.project(project_id) as session:
-            await training.end(session, run_id, state, error)
-
-    async def _adapter(self, task: Task, run: TrainingRunRow, emit: Emit) -> AdapterRow:
-        """Return the run's adapter, trained now unless an interrupted attempt already made it."""
-        async with self._database.project(task.project_id) as session:
-            if made := await adapters.of_run(session, run.id):
-                return made
+    async def _run(self, task: Task, run: TrainingRunRow, emit: Emit) -> tuple[GateReport, AdapterRow]:
+        """Try, evaluate the best, and try again while the gate finds a shortfall that another try may remove."""
         base = self._router.require(run.base)
-        rows = await approved_rows(self._database, task.project_id)
-        samples = await self._samples(task, run, base, rows)
-        folder = self._trainer.folder(task.project_id, run.id)
-        progress = RunProgress(self._database, task.project_id, run.id)
-        if not (folder / "job.json").exists():
-            amount = int(run.settings["replayed"])
-            replayed = await self._gate.replayed(base, amount, SYSTEM, progress.count)
-            settings = TrainingSettings(**run.settings["training"])
-            training_samples, selection = samples[Part.TRAINING], samples[Part.SELECTION]
-            await self._trainer.prepare(folder, base, training_samples, selection, replayed, settings)
-        await emit(EventKind.TRAINING, {"base": run.base, "rows": run.rows})
-        trained = await self._trainer.train(folder, progress.add_reports)
-        await emit(EventKind.TRAINED, {"metrics": dict(trained.metrics)})
-        selection = await self._select(task, base, trained, samples, progress)
-        adapter = await asyncio.to_thread(chosen_adapter, folder, selection.chosen)
-        return await self._save(task, run, trained, adapter, selection)
+        samples = await self._samples(task, run, base)
+        tries = self._records.tries(run)
+        ends_at = time.monotonic() + self._settings.timeout_s
+        outcomes: list[tuple[GateReport, AdapterRow]] = []
+        while True:
+            while recipe := self._next_recipe(run, tries, ends_at):
+                await emit(EventKind.TRAINING, {"base": run.base, "rows": run.rows, "try": len(tries) + 1})
+                made = await self._try(task, run, base, samples, len(tries) + 1, recipe)
+                tries = [*tries, made]
+                await self._records.save_tries(run, tries)
+                await emit(EventKind.TRAINED, {"metrics": dict(made.metrics), "try": made.number})
+            best = best_of(tries)
+            report, ruled = await self._evaluate(task, run, best, emit)
+            tries = sorted([*(one for one in tries if one is not best), best.ruled(report)], key=lambda one: one.number)
+            await self._records.save_tries(run, tries)
+            outcomes.append((report, ruled))
+            if not self._next_recipe(run, tries, ends_at):
+                return await self._best_outcome(task, outcomes)
 
-    async def _select(
-        self,
-        task: Task,
-        base: Model,
-        trained: TrainingResult,
-        samples: Mapping[Part, Sequence[ApprovedSample]],
-        progress: RunProgress,
-    ) -> Selection:
-        """Choose among the candidates. Small datasets have no samples for that, and use some that were trained on.
-
-        Without a GGUF file of the base, the last candidate is chosen: llama.cpp cannot load a folder.
-        """
-        weights = Path(base.weights or "")
-        if not await asyncio.to_thread(weights.is_file):
-            return last_candidate(trained.candidates)
-        used = samples[Part.SELECTION] or samples[Part.TRAINING][:MOST_SAMPLES]
-        prompts, grade = await self._prompts(task, [sample.id for sample in used])
-        return await self._selection.choose(weights, trained.candidates, prompts, grade, SYSTEM, progress.count)
-
-    async def _samples(
-        self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[ApprovedSample]
-    ) -> dict[Part, list[ApprovedSample]]:
-        """Return the samples of this run. They are chosen once and stored, so that a resumed run uses the same."""
-        known = run.settings.get("rows")
-        if known is None:
-            plan = await self._trainer.plan(base, rows)
-            if plan.problems:
-                raise CannotTrain(base=base.name, reasons="; ".join(plan.problems))
-            parts = split(rows, self._trainer.held_out_share)
-            known = {part.value: [[str(row.id), row.version] for row in parts[part]] for part in Part}
-            run.settings = {**run.settings, "rows": known, "replayed": plan.replayed}
-            run.rows, run.rows_hash = plan.training, rows_hash(parts[Part.TRAINING])
-            async with self._database.project(task.project_id) as session:
-                values = {"settings": run.settings, "rows": run.rows, "rows_hash": run.rows_hash}
-                await training.change(session, run.id, **values)
-            return parts
-        by_id = {(str(row.id), row.version): row for row in rows}
-        return {part: [by_id[key] for key in map(tuple, known.get(part, [])) if key in by_id] for part in Part}
-
-    async def _save(
-        self, task: Task, run: TrainingRunRow, trained: TrainingResult, adapter: Path, selection: Selection
-    ) -> AdapterRow:
-        """Save the adapter: first its files, then its row, so that an interruption leaves no incomplete adapter."""
-        job = orjson.loads((adapter.parent / "job.json").read_bytes())
-        async with self._database.project(task.project_id) as session:
-            version = await adapters.next_version(session, run.base)
-        manifest = {
-            "project": str(task.project_id),
-            "base": {"name": run.base, "sha256": job["base_sha256"]},
-            "version": version,
-            "rows": run.rows,
-            "rows_sha256": run.rows_hash,
-            "settings": job["settings"],
-            "libraries": dict(trained.versions),
-            "kairos": __version__,
-            "metrics": dict(trained.metrics),
-            "files": {name: await asyncio.to_thread(sha256_of, adapter / name) for name in PEFT},
-            "selection": selection.stored(),
-            "run": str(run.id),
-            "by": str(run.created_by) if run.created_by else None,
-            "begun": run.started_at.isoformat() if run.started_at else None,
-        }
-        stored = await asyncio.to_thread(self._files.save, adapter, task.project_id, run.base, version, manifest)
-        row = AdapterRow(
-            project_id=task.project_id,
-            id=run.id,
-            run_id=run.id,
-            base=run.base,
-            version=version,
-            path=stored.path,
-            sha256=stored.sha256,
-            bytes=stored.bytes,
-            manifest=manifest,
-            created_by=run.created_by,
-        )
-        # The samples as they were at the start of the run, including those changed or erased since.
-        seen = [
-            {"sample_id": UUID(sample_id), "version": row_version, "part": part}
-            for part, known in run.settings["rows"].items()
-            for sample_id, row_version in known
-        ]
-        async with self._database.project(task.project_id) as session:
-            await adapters.add(session, row, seen)
-        return row
-
-    async def _evaluate(
-        self, task: Task, run: TrainingRunRow, adapter: AdapterRow, emit: Emit
+    async def _best_outcome(
+        self, task: Task, outcomes: Sequence[tuple[GateReport, AdapterRow]]
     ) -> tuple[GateReport, AdapterRow]:
+        """Return the best outcome. Other adapters of this run that wait for approval are refused in its favour."""
+        report, best = min(reversed(outcomes), key=lambda outcome: list(GateOutcome).index(outcome[0].ruling))
+        for _, other in outcomes:
+            if other.id != best.id:
+                await self._promotions.supersede(task.project_id, other.id, best)
+        return report, best
+
+    def _next_recipe(self, run: TrainingRunRow, tries: Sequence[Try], ends_at: float) -> Recipe | None:
+        if not tries:
+            return Recipe(TrainingSettings(**run.settings["training"]), self._settings.replay_share)
+        return next_recipe(tries, self._settings.tries, ends_at - time.monotonic())
+
+    async def _samples(self, task: Task, run: TrainingRunRow, base: Model) -> TrySamples:
+        """Small datasets have no samples to choose among candidates, and use some that they train on."""
+        parts = await self._records.samples(run, base)
+        used = parts[Part.SELECTION] or parts[Part.TRAINING][:MOST_SAMPLES]
+        return TrySamples(parts, *await self._grades.prompts(task, [sample.id for sample in used]))
+
+    async def _try(
+        self, task: Task, run: TrainingRunRow, base: Model, samples: TrySamples, number: int, recipe: Recipe
+    ) -> Try:
+        folder = self._trainer.folder(task.project_id, run.id) / str(number)
         progress = RunProgress(self._database, task.project_id, run.id)
-        async with self._database.project(task.project_id) as session:
-            await training.change(session, run.id, state=RunState.EVALUATING)
+        return await self._tries.perform(number, recipe, folder, base, samples, progress.count, progress.add_reports)
+
+    async def _evaluate(self, task: Task, run: TrainingRunRow, best: Try, emit: Emit) -> tuple[GateReport, AdapterRow]:
+        folder = self._trainer.folder(task.project_id, run.id) / str(best.number)
+        files = await asyncio.to_thread(adapter_of, folder, best.selection.chosen)
+        adapter = await self._records.adapter(run, best, files)
+        progress = RunProgress(self._database, task.project_id, run.id)
+        await self._records.evaluating(run)
         await emit(EventKind.EVALUATING, {"base": adapter.base, "version": adapter.version})
-        async with self._database.project(task.project_id) as session:
-            seen = await adapters.rows_of(session, adapter.id)
-        prompts, grade = await self._prompts(task, [one.sample_id for one in seen if one.part == Part.HELD_OUT])
+        prompts, grade = await self._grades.prompts(task, await self._records.held_out(adapter))
         async with self._deployments.gate_models(adapter) as models:
             report = await self._gate.measure(models.base, models.candidate, prompts, grade, SYSTEM, progress.count)
         report = replace(report, measured_on=models.note)
@@ -236,79 +147,3 @@ class TrainingAgent:
         data = {"ruling": report.ruling, "reason": report.reason, "state": ruled.state, "version": ruled.version}
         await emit(EventKind.RULED, data)
         return report, ruled
-
-    async def _prompts(self, task: Task, sample_ids: Sequence[UUID]) -> tuple[list[GatePrompt], Grader]:
-        """Return samples as gate prompts, and what scores answers to them: the checks of their tasks, if any."""
-        prompts: list[GatePrompt] = []
-        checks: dict[str, Checks] = {}
-        async with self._database.project(task.project_id) as session:
-            rows = await dataset.of_ids(session, sample_ids)
-            given = await tasks.checks_of(session, [row.task_id for row in rows if row.task_id])
-        for row in rows:
-            if row.corrected_output is None:
-                continue
-            name = str(row.id)
-            of_task = given.get(row.task_id) if row.task_id else None
-            checks[name] = checks_from(of_task or {})
-            prompts.append(GatePrompt(name, tuple(row.prompt), row.corrected_output))
-
-        async def grade(question: GatePrompt, answer: str) -> float:
-            return await self._grade(replace(task, spec=TaskSpec(checks=checks[question.id])), question, answer)
-
-        return prompts, grade
-
-    async def _grade(self, task: Task, question: GatePrompt, answer: str) -> float:
-        """Score an answer by the task's checks, else by equality with the approved answer, else by the judge."""
-        if task.spec.checks.can_score():
-            verdict = await self._guardian.judge(task, Draft(text=answer, finish_reason="stop"))
-            return verdict.score or 0.0
-        if same_answer(answer, question.wanted):
-            return 1.0
-        judged = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
-        return await self._judge.grade(judged, answer, None) or 0.0
-
-
-def chosen_adapter(folder: Path, chosen: RatedCandidate) -> Path:
-    """Return the run's folder of the adapter, with the files of the chosen candidate at its strength."""
-    part, adapter = folder / f"{ADAPTER}.part", folder / ADAPTER
-    for old in (part, adapter):
-        shutil.rmtree(old, ignore_errors=True)
-    shutil.copytree(folder / CANDIDATES / str(chosen.step), part)
-    if chosen.strength != 1.0:
-        weaken(part, chosen.strength)
-    part.rename(adapter)
-    return adapter
-
-
-async def approved_rows(database: Database, project_id: ProjectId) -> list[ApprovedSample]:
-    """Return all samples of the project that are approved or held out, oldest first."""
-    rows: list[ApprovedSample] = []
-    for state in (SampleState.APPROVED, SampleState.HELD_OUT):
-        after: UUID | None = None
-        while True:
-            async with database.project(project_id) as session:
-                page = await dataset.usable(session, state, after, PAGE)
-            rows += [
-                ApprovedSample(
-                    id=row.id,
-                    version=row.version,
-                    task_id=row.task_id,
-                    task_type=row.task_type,
-                    messages=tuple(row.prompt),
-                    answer=row.corrected_output or "",
-                    held_out=state is SampleState.HELD_OUT,
-                )
-                for row in page
-            ]
-            if len(page) < PAGE:
-                break
-            after = page[-1].id
-    return rows
-
-
-def same_answer(answer: str, wanted: str) -> bool:
-    """Whether two answers are equal, as JSON values or as text without surrounding white space."""
-    try:
-        return bool(orjson.loads(answer) == orjson.loads(wanted))
-    except orjson.JSONDecodeError:
-        return answer.strip() == wanted.strip()

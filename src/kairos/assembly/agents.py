@@ -8,15 +8,18 @@ from pathlib import Path
 
 from kairos.agents.checks import confined
 from kairos.agents.checks.isolation import HostIsolation
-from kairos.agents.execution import ExecutionAgent
+from kairos.agents.execution import SYSTEM, ExecutionAgent
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge
 from kairos.agents.registry import AgentRegistry
 from kairos.agents.training import TrainingAgent
+from kairos.agents.training_grades import SampleGrades
+from kairos.agents.training_records import TrainingRecords
 from kairos.assembly.learning import Learning
 from kairos.assembly.llm import Llm
 from kairos.assembly.storage import DataStores
 from kairos.config import Settings, config_path
+from kairos.fine_tuning.tries.tries import Tries
 from kairos.plugins.plugin_loader import PluginLoader
 from kairos.plugins.task_context import PluginServices
 
@@ -47,13 +50,13 @@ async def build_agents(
         database,
         router,
         learning.trainer,
-        learning.selection,
+        Tries(learning.trainer, learning.selection, learning.gate, settings.fine_tuning, SYSTEM),
         learning.gate,
-        learning.files,
+        TrainingRecords(database, learning.files, learning.trainer),
         learning.deployments,
         learning.promotions,
-        guardian,
-        judge,
+        SampleGrades(database, guardian, judge),
+        settings.fine_tuning,
     )
     for agent in (ExecutionAgent(router), guardian, training):
         plugins.add_built_in(agent)

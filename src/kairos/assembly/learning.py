@@ -17,8 +17,8 @@ from kairos.fine_tuning.adapters.serving import AdapterServer
 from kairos.fine_tuning.adapters.vllm import VllmAdapters
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
-from kairos.fine_tuning.gate.selection import CandidateSelection
 from kairos.fine_tuning.training.trainer import Trainer
+from kairos.fine_tuning.tries.selection import CandidateSelection
 from kairos.http import HttpClient
 from kairos.llm.catalog.catalog import AdapterHost
 

@@ -140,7 +140,7 @@ class AdapterRow(Base):
     """The reason for the last state change, as text."""
     __table_args__ = (
         UniqueConstraint("project_id", "base", "version"),
-        UniqueConstraint("project_id", "run_id"),
+        Index("adapters_of_run", "project_id", "run_id"),
         CheckConstraint(
             "state in ('candidate','needs_approval','canary','live','retired','refused','deleted')",
             name="adapters_state",

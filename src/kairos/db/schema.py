@@ -13,7 +13,7 @@ from kairos.db.addresses import DatabaseAddresses
 from kairos.db.libpq import session_options
 from kairos.errors import EngineUnavailable, KairosError
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest revision under `migrations/versions`; a test compares the two."""
 
 LOCK = 0x6B61_6972_6F73  # "kairos": any number that this database uses for no other lock

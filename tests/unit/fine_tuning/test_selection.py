@@ -12,7 +12,7 @@ import pytest
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts
 from kairos.fine_tuning.gate.evaluation import GatePrompt
-from kairos.fine_tuning.gate.selection import CandidateSelection, RatedCandidate, last_candidate
+from kairos.fine_tuning.tries.selection import CandidateSelection, RatedCandidate, last_candidate
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import Model

@@ -64,10 +64,6 @@ async def get(session: AsyncSession, adapter_id: UUID, *, locked: bool = False) 
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def of_run(session: AsyncSession, run_id: UUID) -> AdapterRow | None:
-    return (await session.execute(select(AdapterRow).where(AdapterRow.run_id == run_id))).scalar_one_or_none()
-
-
 SEEN_AT_ONCE = 1_000
 """Rows of one INSERT."""
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from kairos.db.models import AdapterRow, RunState, TaskRow, TrainingRunRow
+from kairos.db.models import AdapterRow, AdapterState, RunState, TaskRow, TrainingRunRow
 from kairos.tenancy import ProjectId
 
 TRIGGER_LOCK = 0x7472_6169_6E
@@ -75,9 +75,11 @@ async def due(connection: AsyncConnection, rows: int | None, every: timedelta | 
 def _statuses() -> Select[TrainingRunRow, str, dict[str, Any] | None, UUID]:
     same_task = and_(TaskRow.project_id == TrainingRunRow.project_id, TaskRow.id == TrainingRunRow.task_id)
     same_run = and_(AdapterRow.project_id == TrainingRunRow.project_id, AdapterRow.run_id == TrainingRunRow.id)
+    refused = AdapterRow.state == AdapterState.REFUSED
+    # Of a run with several tries, the last adapter that was not refused.
+    adapter = select(AdapterRow.id).where(same_run).order_by(refused, AdapterRow.version.desc()).limit(1)
     return (
-        select(TrainingRunRow, TaskRow.state, TaskRow.error, AdapterRow.id)
+        select(TrainingRunRow, TaskRow.state, TaskRow.error, adapter.scalar_subquery())
         .outerjoin(TaskRow, same_task)
-        .outerjoin(AdapterRow, same_run)
         .execution_options(populate_existing=True)
     )

@@ -118,6 +118,8 @@ class GateReport:
     measured_on: str = ""
     """A note on the server used, if it is not the one that will serve the adapter."""
     contexts: tuple[ContextQuality, ...] = ()
+    loss: Loss = Loss.UNCERTAIN
+    """Whether it lost general ability."""
 
     def stored(self) -> dict[str, Any]:
         return asdict(self)
@@ -242,7 +244,7 @@ def rule(held_out: Comparison, ability: GeneralAbility, margin: float) -> GateRe
     """Decide on a candidate: promote it if it is better on held-out samples and did not lose general ability."""
     control = control_comparison(ability)
     ruling, reason = _ruling(held_out, control, ability)
-    return GateReport(held_out, control, margin, ruling, reason, contexts=context_qualities(ability))
+    return GateReport(held_out, control, margin, ruling, reason, contexts=context_qualities(ability), loss=ability.loss)
 
 
 def certainly_worse(held_out: Comparison) -> bool:

@@ -149,6 +149,13 @@ class Promotions:
             await _audit(session, row, AuditAction.ADAPTER_REFUSED, by, {})
         return row
 
+    async def supersede(self, project_id: ProjectId, adapter_id: UUID, by: AdapterRow) -> None:
+        """Refuse an adapter that waits for approval, in favour of another of its run. Others stay as they are."""
+        async with self._database.project(project_id) as session:
+            row = await _get(session, adapter_id)
+            if row.state == AdapterState.NEEDS_APPROVAL:
+                await adapters.move(session, row, AdapterState.REFUSED, f"v{by.version} of the same run took its place")
+
     async def roll_back(
         self, project_id: ProjectId, base: str, by: UserId | None, why: str = "a person rolled it back"
     ) -> AdapterRow:

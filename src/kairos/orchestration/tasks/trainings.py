@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from kairos.agents.training import TrainingAgent, approved_rows
+from kairos.agents.training import TrainingAgent
+from kairos.agents.training_records import approved_rows
 from kairos.background_tasks import every
 from kairos.config import Settings
 from kairos.db.engine import Database

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
@@ -48,9 +48,6 @@ class RatedCandidate:
     kept: float | None = None
     """Mean difference to the base on the selection's control prompts; None if they were not asked."""
 
-    def stored(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -59,8 +56,11 @@ class Selection:
     chosen: RatedCandidate
     rated: tuple[RatedCandidate, ...]
 
-    def stored(self) -> dict[str, Any]:
-        return asdict(self)
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Selection:
+        """Return the selection that `dataclasses.asdict` was given."""
+        rated = tuple(RatedCandidate(**one) for one in stored["rated"])
+        return cls(RatedCandidate(**stored["chosen"]), rated)
 
 
 def last_candidate(candidates: Sequence[Path]) -> Selection:
