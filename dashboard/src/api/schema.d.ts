@@ -5095,9 +5095,14 @@ export interface components {
             finished_at: string | null;
             /**
              * Adapter Id
-             * @description The adapter that the run produced.
+             * @description The adapter that the run produced; of several, the last that was not refused.
              */
             adapter_id: string | null;
+            /**
+             * Tries
+             * @description Trainings of this run that ended, each with another recipe.
+             */
+            tries: components["schemas"]["TryOut"][];
         };
         /**
          * RunState
@@ -5377,6 +5382,12 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning";
+        /**
+         * Shortfall
+         * @description Why a try is not good enough.
+         * @enum {string}
+         */
+        Shortfall: "forgot" | "learned_too_little";
         /** Stats */
         Stats: {
             /** States */
@@ -5874,6 +5885,26 @@ export interface components {
              */
             mean_quality: number | null;
         };
+        /** TrainedCandidateOut */
+        TrainedCandidateOut: {
+            /** Step */
+            step: number;
+            /**
+             * Strength
+             * @description Factor of its effect.
+             */
+            strength: number;
+            /**
+             * Learned
+             * @description Mean quality on the selection samples; null if there were none.
+             */
+            learned: number | null;
+            /**
+             * Kept
+             * @description Mean difference to the base on the selection's control prompts; null if they were not asked.
+             */
+            kept: number | null;
+        };
         /**
          * TrainingPhase
          * @description Phase of a run: of the training process, or the set of prompts that is being answered.
@@ -5889,6 +5920,33 @@ export interface components {
              * @description False if the name cannot be resolved.
              */
             known: boolean;
+        };
+        /** TryOut */
+        TryOut: {
+            /** Number */
+            number: number;
+            /** Epochs */
+            epochs: number;
+            /** Learning Rate */
+            learning_rate: number;
+            /** Rank */
+            rank: number;
+            /** Replay Share */
+            replay_share: number;
+            /** Seconds */
+            seconds: number;
+            chosen: components["schemas"]["TrainedCandidateOut"];
+            /** Candidates */
+            candidates: components["schemas"]["TrainedCandidateOut"][];
+            /** @description Why it was not good enough; null if it was. */
+            shortfall: components["schemas"]["Shortfall"] | null;
+            /** @description Null if the gate was not asked. */
+            ruling: components["schemas"]["GateOutcome"] | null;
+            /**
+             * Reason
+             * @description The reason of the gate.
+             */
+            reason: string;
         };
         /** UpstreamOut */
         UpstreamOut: {

@@ -60,6 +60,9 @@ def fine_tune(
     output.err.print(f"follow it: kairos training watch {run['id']}", style="dim")
 
 
+SHORTFALLS = {"forgot": "lost general ability", "learned_too_little": "learned too little", None: "good enough"}
+
+
 @training.command("list")
 def list_runs(context: typer.Context, project: Project = None, json: Json = False) -> None:
     """List the runs, newest first."""
@@ -133,11 +136,33 @@ def _follow(client: Client, run_id: str, json: bool) -> None:
     adapter = client.get(f"/api/adapters/{run['adapter_id']}") if run["adapter_id"] else None
     if json:
         output.show_json({"run": run, "adapter": adapter})
-    elif adapter:
+    else:
+        _show_tries(run["tries"])
+    if adapter and not json:
         output.out.print(output.state(adapter["state"]), output.plain(f"{adapter['name']}: {adapter['reason']}"))
     if run["state"] != "done":
         output.err.print(f"the run is {run['state']}: {output.plain(run['error'] or 'it produced no adapter')}")
         raise typer.Exit(NOT_DONE)
+
+
+def _show_tries(tries: list[dict[str, Any]]) -> None:
+    rows = [
+        [
+            str(one["number"]),
+            f"{one['epochs']:g}, {one['learning_rate']:g}, rank {one['rank']}, {one['replay_share']:.0%} replayed",
+            _share(one["chosen"]["learned"]),
+            _share(one["chosen"]["kept"], "+"),
+            f"{one['seconds']:.0f} s",
+            SHORTFALLS.get(one["shortfall"], "") if one["ruling"] is None else f"gate: {one['reason']}",
+        ]
+        for one in tries
+    ]
+    if rows:
+        output.out.print(output.table(["try#", "epochs, rate", "learned#", "general#", "time#", "result"], rows))
+
+
+def _share(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.0%}"
 
 
 def _draw(bar: Progress, shown: TaskID, run: dict[str, Any]) -> None:

@@ -17,8 +17,12 @@ from kairos.api.problems import responses
 from kairos.db.models import RunState
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.db.repositories.training import RunStatus
+from kairos.fine_tuning.gate.evaluation import GateOutcome
 from kairos.fine_tuning.training.process.job import TrainingPhase
 from kairos.fine_tuning.training.trainer import TrainingPlan
+from kairos.fine_tuning.tries.recipes import Shortfall
+from kairos.fine_tuning.tries.selection import RatedCandidate
+from kairos.fine_tuning.tries.tries import Try
 from kairos.orchestration.tasks.trainings import Overrides, Trainings, state_of
 from kairos.text import Text
 
@@ -89,6 +93,29 @@ class ProgressOut(BaseModel):
     curve: list[CurvePoint] = []
 
 
+class TrainedCandidateOut(BaseModel):
+    step: int
+    strength: float = Field(description="Factor of its effect.")
+    learned: float | None = Field(description="Mean quality on the selection samples; null if there were none.")
+    kept: float | None = Field(
+        description="Mean difference to the base on the selection's control prompts; null if they were not asked."
+    )
+
+
+class TryOut(BaseModel):
+    number: int
+    epochs: float
+    learning_rate: float
+    rank: int
+    replay_share: float
+    seconds: float
+    chosen: TrainedCandidateOut
+    candidates: list[TrainedCandidateOut]
+    shortfall: Shortfall | None = Field(description="Why it was not good enough; null if it was.")
+    ruling: GateOutcome | None = Field(description="Null if the gate was not asked.")
+    reason: str = Field(description="The reason of the gate.")
+
+
 class RunOut(BaseModel):
     id: UUID
     base: str
@@ -100,7 +127,10 @@ class RunOut(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    adapter_id: UUID | None = Field(description="The adapter that the run produced.")
+    adapter_id: UUID | None = Field(
+        description="The adapter that the run produced; of several, the last that was not refused."
+    )
+    tries: list[TryOut] = Field(description="Trainings of this run that ended, each with another recipe.")
 
 
 class RunList(BaseModel):
@@ -171,6 +201,27 @@ def _excerpt(run: RunOut) -> RunOut:
     return run.model_copy(update={"progress": progress, "error": run.error and run.error[:EXCERPT]})
 
 
+def _try(one: Try) -> TryOut:
+    training = one.recipe.training
+    return TryOut(
+        number=one.number,
+        epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        rank=training.rank,
+        replay_share=one.recipe.replay_share,
+        seconds=one.seconds,
+        chosen=_candidate(one.selection.chosen),
+        candidates=[_candidate(candidate) for candidate in one.selection.rated],
+        shortfall=one.shortfall,
+        ruling=one.ruling,
+        reason=one.reason,
+    )
+
+
+def _candidate(one: RatedCandidate) -> TrainedCandidateOut:
+    return TrainedCandidateOut(step=one.step, strength=one.strength, learned=one.learned, kept=one.kept)
+
+
 def _run(status: RunStatus) -> RunOut:
     run = status.run
     return RunOut(
@@ -185,4 +236,5 @@ def _run(status: RunStatus) -> RunOut:
         started_at=run.started_at,
         finished_at=run.finished_at,
         adapter_id=status.adapter_id,
+        tries=[_try(Try.of(one)) for one in run.settings.get("tries", [])],
     )

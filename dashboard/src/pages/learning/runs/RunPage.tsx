@@ -20,6 +20,7 @@ import { runQuery } from "../queries";
 import { shareDone } from "./curve";
 import { LossCurve } from "./LossCurve";
 import { RunBadge } from "./RunBadge";
+import { Tries } from "./Tries";
 
 const route = getRouteApi("/app/learning/runs/$runId");
 
@@ -75,6 +76,7 @@ function Body({ run }: { run: Run }) {
         </Panel>
         <Facts run={run} />
       </div>
+      <Tries tries={run.tries} />
     </>
   );
 }
