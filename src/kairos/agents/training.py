@@ -7,7 +7,6 @@ idempotent: after a crash, the run resumes from its last checkpoint and produces
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,7 +28,7 @@ from kairos.fine_tuning.training.run_progress import RunProgress
 from kairos.fine_tuning.training.trainer import Trainer
 from kairos.fine_tuning.tries.recipes import Recipe
 from kairos.fine_tuning.tries.selection import MOST_SAMPLES
-from kairos.fine_tuning.tries.tries import Tries, Try, TrySamples, adapter_of, best_of, next_recipe
+from kairos.fine_tuning.tries.tries import Tries, Try, TrySamples, adapter_of, improve
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
 
@@ -83,26 +82,28 @@ class TrainingAgent:
         return Draft(text=text, finish_reason="stop")
 
     async def _run(self, task: Task, run: TrainingRunRow, emit: Emit) -> tuple[GateReport, AdapterRow]:
-        """Try, evaluate the best, and try again while the gate finds a shortfall that another try may remove."""
         base = self._router.require(run.base)
         samples = await self._samples(task, run, base)
-        tries = self._records.tries(run)
-        ends_at = time.monotonic() + self._settings.timeout_s
         outcomes: list[tuple[GateReport, AdapterRow]] = []
-        while True:
-            while recipe := self._next_recipe(run, tries, ends_at):
-                await emit(EventKind.TRAINING, {"base": run.base, "rows": run.rows, "try": len(tries) + 1})
-                made = await self._try(task, run, base, samples, len(tries) + 1, recipe)
-                tries = [*tries, made]
-                await self._records.save_tries(run, tries)
-                await emit(EventKind.TRAINED, {"metrics": dict(made.metrics), "try": made.number})
-            best = best_of(tries)
-            report, ruled = await self._evaluate(task, run, best, emit)
-            tries = sorted([*(one for one in tries if one is not best), best.ruled(report)], key=lambda one: one.number)
+
+        async def perform(number: int, recipe: Recipe) -> Try:
+            await self._records.training(run)
+            await emit(EventKind.TRAINING, {"base": run.base, "rows": run.rows, "try": number})
+            made = await self._try(task, run, base, samples, number, recipe)
+            await emit(EventKind.TRAINED, {"metrics": dict(made.metrics), "try": number})
+            return made
+
+        async def evaluate(best: Try) -> GateReport:
+            outcomes.append(await self._evaluate(task, run, best, emit))
+            return outcomes[-1][0]
+
+        async def save(tries: Sequence[Try]) -> None:
             await self._records.save_tries(run, tries)
-            outcomes.append((report, ruled))
-            if not self._next_recipe(run, tries, ends_at):
-                return await self._best_outcome(task, outcomes)
+
+        first = Recipe(TrainingSettings(**run.settings["training"]), self._settings.replay_share)
+        limits = {"most": self._settings.tries, "limit_s": self._settings.timeout_s}
+        await improve(self._records.tries(run), first, perform, evaluate, save, **limits)
+        return await self._best_outcome(task, outcomes)
 
     async def _best_outcome(
         self, task: Task, outcomes: Sequence[tuple[GateReport, AdapterRow]]
@@ -113,11 +114,6 @@ class TrainingAgent:
             if other.id != best.id:
                 await self._promotions.supersede(task.project_id, other.id, best)
         return report, best
-
-    def _next_recipe(self, run: TrainingRunRow, tries: Sequence[Try], ends_at: float) -> Recipe | None:
-        if not tries:
-            return Recipe(TrainingSettings(**run.settings["training"]), self._settings.replay_share)
-        return next_recipe(tries, self._settings.tries, ends_at - time.monotonic())
 
     async def _samples(self, task: Task, run: TrainingRunRow, base: Model) -> TrySamples:
         """Small datasets have no samples to choose among candidates, and use some that they train on."""

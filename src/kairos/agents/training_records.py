@@ -42,6 +42,10 @@ class TrainingRecords:
             await training.begin(session, run)
         return run
 
+    async def training(self, run: TrainingRunRow) -> None:
+        async with self._database.project(ProjectId(run.project_id)) as session:
+            await training.change(session, run.id, state=RunState.TRAINING)
+
     async def evaluating(self, run: TrainingRunRow) -> None:
         async with self._database.project(ProjectId(run.project_id)) as session:
             await training.change(session, run.id, state=RunState.EVALUATING)

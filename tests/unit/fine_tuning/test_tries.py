@@ -15,7 +15,7 @@ from kairos.fine_tuning.gate.loss_test import Loss
 from kairos.fine_tuning.training.process.job import TrainingSettings
 from kairos.fine_tuning.tries.recipes import MOST_REPLAY, WIDEST, Recipe, Shortfall
 from kairos.fine_tuning.tries.selection import RatedCandidate, Selection
-from kairos.fine_tuning.tries.tries import Try, adapter_of, best_of, next_recipe, shortfall_of
+from kairos.fine_tuning.tries.tries import Try, adapter_of, best_of, improve, next_recipe, shortfall_of
 from tests.kit.lora_file import write_lora
 
 RECIPE = Recipe(TrainingSettings(), 0.5)
@@ -120,3 +120,71 @@ def test_adapter_has_the_files_of_the_candidate_at_its_strength(tmp_path: Path):
         adapter = adapter_of(tmp_path, RatedCandidate(80, strength, 1.0))
         assert json.loads((adapter / "adapter_config.json").read_text())["lora_alpha"] == alpha
     assert json.loads((candidate / "adapter_config.json").read_text())["lora_alpha"] == 16
+
+
+class Run:
+    """A run whose trainings and gate give these results in turn."""
+
+    def __init__(self, shortfalls: list[Shortfall | None], reports: list[GateReport]) -> None:
+        self._shortfalls = shortfalls
+        self._reports = reports
+        self.recipes: list[Recipe] = []
+        self.evaluated: list[int] = []
+        self.saved: list[Try] = []
+
+    async def perform(self, number: int, recipe: Recipe) -> Try:
+        self.recipes.append(recipe)
+        return made(number, self._shortfalls.pop(0), recipe=recipe)
+
+    async def evaluate(self, best: Try) -> GateReport:
+        self.evaluated.append(best.number)
+        return self._reports.pop(0)
+
+    async def save(self, tries) -> None:
+        self.saved = list(tries)
+
+    async def improve(self, tries: list[Try] | None = None, most: int = 3) -> list[Try]:
+        return await improve(tries or [], RECIPE, self.perform, self.evaluate, self.save, most=most, limit_s=1000)
+
+
+PROMOTED = report(GateOutcome.PROMOTE, 1.0, Loss.NONE)
+FORGOTTEN = report(GateOutcome.REFUSE, 1.0, Loss.CERTAIN)
+
+
+async def test_good_try_is_evaluated_at_once():
+    run = Run([None], [PROMOTED])
+    (only,) = await run.improve()
+    assert (only.ruling, run.recipes, run.evaluated) == (GateOutcome.PROMOTE, [RECIPE], [1])
+
+
+async def test_shortfall_found_by_the_selection_is_not_submitted_to_the_gate():
+    run = Run([Shortfall.FORGOT, None], [PROMOTED])
+    first, second = await run.improve()
+    assert (first.ruling, second.ruling, run.evaluated) == (None, GateOutcome.PROMOTE, [2])
+    assert run.recipes == [RECIPE, RECIPE.after(Shortfall.FORGOT)]
+
+
+async def test_shortfall_found_by_the_gate_leads_to_another_try():
+    run = Run([None, None], [FORGOTTEN, PROMOTED])
+    tries = await run.improve()
+    assert [one.ruling for one in tries] == [GateOutcome.REFUSE, GateOutcome.PROMOTE]
+    assert run.recipes[1] == RECIPE.after(Shortfall.FORGOT)
+    assert run.saved == tries
+
+
+async def test_best_of_the_tries_is_evaluated_when_none_is_good_enough():
+    run = Run([Shortfall.FORGOT] * 3, [FORGOTTEN])
+    tries = await run.improve()
+    assert (len(tries), len(run.evaluated)) == (3, 1)
+
+
+async def test_interrupted_run_continues_with_its_next_try():
+    run = Run([None], [PROMOTED])
+    tries = await run.improve([made(1, Shortfall.FORGOT)])
+    assert [one.number for one in tries] == [1, 2]
+    assert run.recipes == [RECIPE.after(Shortfall.FORGOT)]
+
+
+async def test_run_that_was_interrupted_before_its_evaluation_trains_nothing():
+    run = Run([], [PROMOTED])
+    assert [one.ruling for one in await run.improve([made(1)])] == [GateOutcome.PROMOTE]

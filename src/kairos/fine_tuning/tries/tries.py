@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -137,9 +137,39 @@ class Tries:
         return None
 
 
+async def improve(
+    tries: Sequence[Try],
+    first: Recipe,
+    perform: Callable[[int, Recipe], Awaitable[Try]],
+    evaluate: Callable[[Try], Awaitable[GateReport]],
+    save: Callable[[Sequence[Try]], Awaitable[None]],
+    *,
+    most: int,
+    limit_s: float,
+) -> list[Try]:
+    """Try, have the gate evaluate the best, and try again while it finds a shortfall that another try may remove.
+
+    `tries` are those that ended before an interruption. `save` stores each change. Returns all tries; no more than
+    `most`, and none that begins later than its expected end within `limit_s`.
+    """
+    found, ends_at = list(tries), time.monotonic() + limit_s
+    while True:
+        while recipe := next_recipe(found, most, ends_at - time.monotonic()) if found else first:
+            found.append(await perform(len(found) + 1, recipe))
+            await save(found)
+        best = best_of(found)
+        ruled = best.ruled(await evaluate(best))
+        found[found.index(best)] = ruled
+        await save(found)
+        if not next_recipe(found, most, ends_at - time.monotonic()):
+            return found
+
+
 def next_recipe(tries: Sequence[Try], most: int, left_s: float) -> Recipe | None:
     """Return the recipe of another try; None if the last is good enough, or another exceeds the number or the time."""
     last = tries[-1]
+    if any(one.ruling is GateOutcome.PROMOTE for one in tries):
+        return None
     longest = max(one.seconds for one in tries)
     if last.shortfall is None or len(tries) >= most or longest * TIME_FACTOR > left_s:
         return None
