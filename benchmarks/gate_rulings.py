@@ -19,20 +19,18 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 from uuid import UUID
 
+from benchmarks.learning_bench import fresh_prompts, ignore_progress, ignore_reports, messages
 from kairos.agents.execution import SYSTEM
 from kairos.config import FineTuningSettings
 from kairos.embedded import DataFolder
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
 from kairos.fine_tuning.dataset.split import ApprovedSample
-from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.control_prompts import ControlPrompt
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.training.process.job import TrainingSettings
@@ -46,7 +44,6 @@ from scripts.demo_learning import KNOWN, NEW, VERBS, DemoTask
 SETTINGS = FineTuningSettings(threads=1)
 PROJECT = ProjectId(UUID(int=0))
 TRAINED, HELD_OUT, FRESH = 24, 10, 16
-FRESH_PROMPTS = Path(__file__).with_name("fresh_prompts.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +135,6 @@ class Bench:
         return (await self._providers.chat(model, request, timeout_s=180)).text
 
 
-@cache
-def fresh_prompts() -> tuple[ControlPrompt, ...]:
-    """Return fresh prompts of the gate's kind that neither the gate nor the training replay contains."""
-    lines = [line.split("|") for line in FRESH_PROMPTS.read_text().splitlines() if not line.startswith("#")]
-    found = tuple(
-        ControlPrompt(prompt.strip(), tuple(answer.strip() for answer in answers.split(",")))
-        for prompt, answers in lines
-    )
-    seen = {*control_prompts.replayed(), *(one.prompt for one in control_prompts.control())}
-    assert seen.isdisjoint(one.prompt for one in found)
-    return found
-
-
-def messages(prompt: str):
-    return {"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}
-
-
 def harm_of(seed: int) -> str:
     """Return the kind of damage: none for even seeds, the two kinds alternately for odd ones."""
     return "" if seed % 2 == 0 else ("answers of other prompts", "many passes, no replay")[seed // 2 % 2]
@@ -162,14 +142,6 @@ def harm_of(seed: int) -> str:
 
 async def grade(question: GatePrompt, answer: str) -> float:
     return float(question.wanted in answer)
-
-
-async def ignore_progress(what: str, done: int, of: int) -> None:
-    del what, done, of
-
-
-async def ignore_reports(reports: object) -> None:
-    del reports
 
 
 async def main(pairs: int, at_once: int) -> int:

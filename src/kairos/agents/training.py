@@ -26,12 +26,13 @@ from kairos.db.repositories.tasks import tasks
 from kairos.errors import KairosError, NotFound
 from kairos.fine_tuning.adapters.adapters import PEFT, AdapterFiles, sha256_of
 from kairos.fine_tuning.adapters.deployments import AdapterDeployments
-from kairos.fine_tuning.dataset.split import ApprovedSample, Part, rows_hash, split
+from kairos.fine_tuning.dataset.split import ApprovedSample, Part, rows_hash
 from kairos.fine_tuning.gate.evaluation import GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.gate.promotion import Promotions
+from kairos.fine_tuning.pipeline import RunSamples, TrainingPipeline
 from kairos.fine_tuning.training.run_progress import RunProgress
-from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingResult, TrainingSettings
+from kairos.fine_tuning.training.trainer import Trainer, TrainingResult, TrainingSettings
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
 from kairos.tenancy import ProjectId
@@ -60,7 +61,7 @@ class TrainingAgent:
         self._database = database
         self._router = router
         self._trainer = trainer
-        self._gate = gate
+        self._pipeline = TrainingPipeline(trainer, gate, SYSTEM)
         self._files = files
         self._deployments = deployments
         self._promotions = promotions
@@ -109,38 +110,34 @@ class TrainingAgent:
         folder = self._trainer.folder(task.project_id, run.id)
         progress = RunProgress(self._database, task.project_id, run.id)
         if not (folder / "job.json").exists():
-            amount = int(run.settings["replayed"])
-            replayed = await self._gate.replayed(base, amount, SYSTEM, progress.count)
             settings = TrainingSettings(**run.settings["training"])
-            training_samples, held_out = samples[Part.TRAINING], samples[Part.HELD_OUT]
-            await self._trainer.prepare(folder, base, training_samples, held_out, replayed, settings)
+            await self._pipeline.prepare(folder, base, samples, settings, progress.count)
         await emit(EventKind.TRAINING, {"base": run.base, "rows": run.rows})
-        trained = await self._trainer.train(folder, progress.add_reports)
+        trained = await self._pipeline.train(folder, progress.add_reports)
         await emit(EventKind.TRAINED, {"metrics": dict(trained.metrics)})
         return await self._save(task, run, trained)
 
     async def _samples(
         self, task: Task, run: TrainingRunRow, base: Model, rows: Sequence[ApprovedSample]
-    ) -> dict[Part, list[ApprovedSample]]:
+    ) -> RunSamples:
         """Return the samples of this run. They are chosen once and stored, so that a resumed run uses the same."""
         known = run.settings.get("rows")
         if known is None:
-            plan = await self._trainer.plan(base, rows)
-            if plan.problems:
-                raise CannotTrain(base=base.name, reasons="; ".join(plan.problems))
-            parts = split(rows, self._trainer.held_out_share)
-            known = {part.value: [[str(row.id), row.version] for row in parts[part]] for part in Part}
-            run.settings = {**run.settings, "rows": known, "replayed": plan.replayed}
-            run.rows, run.rows_hash = plan.training, rows_hash(parts[Part.TRAINING])
+            samples = await self._pipeline.choose(base, rows)
+            known = {part.value: [[str(row.id), row.version] for row in samples.parts[part]] for part in Part}
+            run.settings = {**run.settings, "rows": known, "replayed": samples.replayed}
+            training_samples = samples.parts[Part.TRAINING]
+            run.rows, run.rows_hash = len(training_samples), rows_hash(training_samples)
             async with self._database.project(task.project_id) as session:
                 values = {"settings": run.settings, "rows": run.rows, "rows_hash": run.rows_hash}
                 await training.change(session, run.id, **values)
-            return parts
+            return samples
         by_id = {(str(row.id), row.version): row for row in rows}
-        return {
+        parts = {
             part: [by_id[sample_id, version] for sample_id, version in known[part] if (sample_id, version) in by_id]
             for part in Part
         }
+        return RunSamples(parts, int(run.settings["replayed"]))
 
     async def _save(self, task: Task, run: TrainingRunRow, trained: TrainingResult) -> AdapterRow:
         """Save the adapter: first its files, then its row, so that an interruption leaves no incomplete adapter."""
@@ -200,7 +197,7 @@ class TrainingAgent:
             return await self._grade(replace(task, spec=TaskSpec(checks=checks[question.id])), question, answer)
 
         async with self._deployments.gate_models(adapter) as models:
-            report = await self._gate.measure(models.base, models.candidate, prompts, grade, SYSTEM, progress.count)
+            report = await self._pipeline.evaluate(models, prompts, grade, progress.count)
         report = replace(report, measured_on=models.note)
         ruled = await self._promotions.rule(task.project_id, adapter.id, report)
         data = {"ruling": report.ruling, "reason": report.reason, "state": ruled.state, "version": ruled.version}
