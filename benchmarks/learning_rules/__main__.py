@@ -16,6 +16,7 @@ from benchmarks.learning_bench import AnswerFile
 from benchmarks.learning_rules.case_run import CaseRunner
 from benchmarks.learning_rules.catalogue import RULES
 from benchmarks.learning_rules.results import Case, ResultsFile
+from benchmarks.learning_rules.rule import MOST_ROWS
 from benchmarks.learning_rules.table import tables
 from kairos.config import FineTuningSettings
 from kairos.embedded import DataFolder
@@ -30,37 +31,41 @@ DEFAULT_RECIPE = "default"
 
 
 def main() -> int:
-    arguments = _arguments()
+    arguments = parse_arguments()
     results = ResultsFile(arguments.out)
-    if not arguments.table:
-        failed = asyncio.run(run(arguments, results))
+    failed = 0 if arguments.table else asyncio.run(run(arguments, results))
     for line in tables(results):
         print(line)
-    return 0 if arguments.table else min(failed, 1)
+    return min(failed, 1)
 
 
 async def run(arguments: argparse.Namespace, results: ResultsFile) -> int:
     """Run the chosen cases that have no result. Returns the number of failed ones."""
-    known, commit = results.cases_of(arguments.recipe), current_commit()
-    waiting = [case for case in chosen(arguments) if case not in known]
-    settings, failed = FineTuningSettings(held_out_share=arguments.held_out_share), 0
+    cases, commit, failed = waiting(arguments, results), current_commit(), 0
+    settings = FineTuningSettings(held_out_share=arguments.held_out_share)
     folder = work_folder(arguments.out)
     async with HttpClient() as http:
         with DataFolder(folder):
             answers = AnswerFile(arguments.out.with_suffix(".base_answers.jsonl"))
             runner = CaseRunner(folder, Providers(http), answers, settings)
-            for number, case in enumerate(waiting, 1):
+            for number, case in enumerate(cases, 1):
                 began = time.monotonic()
                 try:
                     result = await runner.run(case, arguments.recipe, commit)
                 except (KairosError, TimeoutError) as error:
                     failed += 1
-                    print(f"[{number}/{len(waiting)}] {case} failed: {error}", file=sys.stderr, flush=True)
+                    print(f"[{number}/{len(cases)}] {case} failed: {error}", file=sys.stderr, flush=True)
                     continue
                 results.add(result)
                 took = time.monotonic() - began
-                print(f"[{number}/{len(waiting)}] {case}: {result.ruling}, {took:.0f} s with measurements", flush=True)
+                print(f"[{number}/{len(cases)}] {case}: {result.ruling}, {took:.0f} s with measurements", flush=True)
     return failed
+
+
+def waiting(arguments: argparse.Namespace, results: ResultsFile) -> list[Case]:
+    """Return the chosen cases that have no result under the recipe's label."""
+    known = results.cases_of(arguments.recipe)
+    return [case for case in chosen(arguments) if case not in known]
 
 
 def chosen(arguments: argparse.Namespace) -> list[Case]:
@@ -87,17 +92,19 @@ def current_commit() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=RESULTS.parent).stdout.strip()
 
 
-def _arguments() -> argparse.Namespace:
+def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning_rules", description="Teach rules by rows.")
     parser.add_argument("--rules", type=_rules, default=list(RULES), help=f"some of {', '.join(RULES)}; by default all")
     parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2])
-    parser.add_argument("--rows", type=_numbers, default=[16, 24, 48, 96], help="corrected rows of a case")
+    parser.add_argument(
+        "--rows", type=_rows, default=[16, 24, 48, 96], help=f"corrected rows of a case, at most {MOST_ROWS}"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of results; cases in it are not run again")
     parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="label of what is measured; cases are kept by label")
     parser.add_argument("--held-out-share", type=float, default=FineTuningSettings().held_out_share)
     parser.add_argument("--subset", action="store_true", help="a choice of cases that takes half an hour")
     parser.add_argument("--table", action="store_true", help="print the table of the file and run nothing")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def _rules(text: str) -> Sequence[str]:
@@ -105,6 +112,13 @@ def _rules(text: str) -> Sequence[str]:
     if unknown := [name for name in names if name not in RULES]:
         raise argparse.ArgumentTypeError(f"unknown rules: {', '.join(unknown)}; known: {', '.join(RULES)}")
     return names
+
+
+def _rows(text: str) -> Sequence[int]:
+    rows = _numbers(text)
+    if not all(1 <= number <= MOST_ROWS for number in rows):
+        raise argparse.ArgumentTypeError(f"choose numbers from 1 to {MOST_ROWS}")
+    return rows
 
 
 def _numbers(text: str) -> Sequence[int]:

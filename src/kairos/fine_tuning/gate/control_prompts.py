@@ -1,12 +1,14 @@
 """Control prompts: ordinary prompts that any assistant should answer, regardless of its fine-tuning.
 
-Half are replayed in training with the base model's own answers, to preserve general ability; the other half is used
-only by the gate. Quality is measured without a judge: each prompt lists terms of which one must occur in the answer.
+Some are replayed in training with the base model's own answers, to preserve general ability; the others are used only
+to evaluate, and the sets are disjoint. Quality is measured without a judge: each prompt lists terms of which one must
+occur in the answer.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -21,9 +23,11 @@ class ControlPrompt:
 
     prompt: str
     any_of: tuple[str, ...]
+    kind: str = ""
 
     def quality(self, answer: str) -> float:
-        return float(any(term in answer.casefold() for term in self.any_of))
+        """Return 1 if a term occurs as a whole word, in singular or plural, else 0."""
+        return float(_pattern(self.any_of).search(answer.casefold()) is not None)
 
 
 @cache
@@ -35,8 +39,37 @@ def replayed() -> tuple[str, ...]:
 
 @cache
 def control() -> tuple[ControlPrompt, ...]:
-    return tuple(ControlPrompt(entry["prompt"], tuple(entry["any_of"])) for entry in _file()["control"])
+    """Return prompts that the embedded model mostly answers correctly, as they were selected by that."""
+    return _prompts("control")
 
 
+@cache
+def forgetting() -> tuple[ControlPrompt, ...]:
+    """Return prompts to measure forgetting with, ordered by kind. They were not selected by a model's answers:
+    otherwise the answers would be worse the next time, even without forgetting."""
+    return _prompts("forgetting")
+
+
+@cache
+def selection() -> tuple[ControlPrompt, ...]:
+    """Return prompts of the same kinds as `forgetting`, for choosing among the candidates of a run."""
+    return _prompts("selection")
+
+
+@cache
+def _pattern(terms: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of the terms, not inside another word or number: `four` is not in `twenty-four`, nor `10` in
+    `10,000`."""
+    listed = "|".join(re.escape(term) for term in terms)
+    return re.compile(rf"(?<!\w)(?<!\w-)(?<!\d[.,])(?:{listed})(?:s|es)?(?!\w)(?!-\w)(?![.,]\d)")
+
+
+def _prompts(name: str) -> tuple[ControlPrompt, ...]:
+    return tuple(
+        ControlPrompt(entry["prompt"], tuple(entry["any_of"]), entry.get("kind", "")) for entry in _file()[name]
+    )
+
+
+@cache
 def _file() -> dict:
     return json.loads(resources.files("kairos.fine_tuning.gate").joinpath("control_prompts.json").read_text())
