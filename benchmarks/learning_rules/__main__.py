@@ -34,8 +34,7 @@ def main() -> int:
     arguments = parse_arguments()
     results = ResultsFile(arguments.out)
     failed = 0 if arguments.table else asyncio.run(run(arguments, results))
-    for line in tables(results):
-        print(line)
+    print("\n".join(tables(results)) or f"no results in {arguments.out}")
     return min(failed, 1)
 
 
