@@ -19,23 +19,21 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 from uuid import UUID
 
+from benchmarks.learning_bench import fresh_prompts, ignore_progress, ignore_reports, messages
 from kairos.agents.execution import SYSTEM
 from kairos.config import FineTuningSettings
 from kairos.embedded import DataFolder
 from kairos.embedded.model import check_weights
-from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
+from kairos.fine_tuning.adapters.llama_cpp import LoadedModels, OneOffModels
 from kairos.fine_tuning.dataset.split import ApprovedSample
-from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.control_prompts import ControlPrompt
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
-from kairos.fine_tuning.training.process.job import TrainingSettings
+from kairos.fine_tuning.training.process.job import GGUF, TrainingSettings
 from kairos.fine_tuning.training.trainer import Trainer, replays
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Completion, Providers
@@ -46,7 +44,6 @@ from scripts.demo_learning import KNOWN, NEW, VERBS, DemoTask
 SETTINGS = FineTuningSettings(threads=1)
 PROJECT = ProjectId(UUID(int=0))
 TRAINED, HELD_OUT, FRESH = 24, 10, 16
-FRESH_PROMPTS = Path(__file__).with_name("fresh_prompts.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,12 @@ class CachingProviders(Providers):
 
     def __init__(self, http: HttpClient) -> None:
         super().__init__(http)
-        self._known: dict[tuple[str, int | None], Completion] = {}
+        self._known: dict[tuple[object, ...], Completion] = {}
 
     async def chat(self, model: Model, request: ChatRequest, **options: Any) -> Completion:
-        if model.name.endswith("adapted"):
+        if "adapter" in model.name:
             return await super().chat(model, request, **options)
-        asked = json.dumps(request.messages), request.max_tokens
+        asked = json.dumps(request.messages), request.max_tokens, request.temperature, request.seed
         if asked not in self._known:
             self._known[asked] = await super().chat(model, request, **options)
         return self._known[asked]
@@ -84,7 +81,7 @@ class Bench:
     def __init__(self, folder: Path, providers: Providers) -> None:
         self._folder = folder
         self._providers = providers
-        self._gate = Gate(providers, SETTINGS)
+        self._gate = Gate(providers, SETTINGS, folder)
         self._trainer = Trainer(SETTINGS, folder / "models")
         self._weights = check_weights()
 
@@ -95,12 +92,13 @@ class Bench:
         training, held_out = wishes[:TRAINED], wishes[TRAINED : TRAINED + HELD_OUT]
         fresh = [DemoTask(rng.choice(VERBS), thing) for thing in (NEW * 2)[:FRESH]]
         adapter = await self._trained(seed, training)
-        async with self._models(seed, [adapter]) as (base, candidate):
+        async with self._models(seed, [adapter]) as loaded:
+            base, candidate = loaded.plain, loaded.adapted(0)
             questions = [GatePrompt(wish.prompt, messages(wish.prompt), wish.right) for wish in held_out]
             report = await self._gate.measure(base, candidate, questions, grade, SYSTEM, ignore_progress)
             return report, await self._fresh_quality(base, candidate, fresh)
 
-    def _models(self, seed: int, adapters: Sequence[Path]) -> AbstractAsyncContextManager[tuple[Model, Model]]:
+    def _models(self, seed: int, adapters: Sequence[Path]) -> AbstractAsyncContextManager[LoadedModels]:
         return OneOffModels(self._folder / f"pair-{seed}")(self._weights, adapters)
 
     async def _trained(self, seed: int, wishes: Sequence[DemoTask]) -> Path:
@@ -120,11 +118,11 @@ class Bench:
             ApprovedSample(UUID(int=number), 1, None, None, messages(wish.prompt), right)
             for number, (wish, right) in enumerate(zip(wishes, rights, strict=True))
         ]
-        async with self._models(seed, []) as (base, _):
-            replayed = await self._gate.replayed(base, amount, SYSTEM, ignore_progress)
+        async with self._models(seed, []) as loaded:
+            replayed = await self._gate.replayed(loaded.plain, amount, SYSTEM, ignore_progress)
         await self._trainer.prepare(folder, model, rows, [], replayed, settings)
         trained = await self._trainer.train(folder, ignore_reports)
-        return trained.adapter / "adapter.gguf"
+        return trained.candidates[-1] / GGUF
 
     async def _fresh_quality(self, base: Model, candidate: Model, fresh: Sequence[DemoTask]) -> FreshQuality:
         similar, elsewhere = [], []
@@ -138,23 +136,6 @@ class Bench:
         return (await self._providers.chat(model, request, timeout_s=180)).text
 
 
-@cache
-def fresh_prompts() -> tuple[ControlPrompt, ...]:
-    """Return fresh prompts of the gate's kind that neither the gate nor the training replay contains."""
-    lines = [line.split("|") for line in FRESH_PROMPTS.read_text().splitlines() if not line.startswith("#")]
-    found = tuple(
-        ControlPrompt(prompt.strip(), tuple(answer.strip() for answer in answers.split(",")))
-        for prompt, answers in lines
-    )
-    seen = {*control_prompts.replayed(), *(one.prompt for one in control_prompts.control())}
-    assert seen.isdisjoint(one.prompt for one in found)
-    return found
-
-
-def messages(prompt: str):
-    return {"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}
-
-
 def harm_of(seed: int) -> str:
     """Return the kind of damage: none for even seeds, the two kinds alternately for odd ones."""
     return "" if seed % 2 == 0 else ("answers of other prompts", "many passes, no replay")[seed // 2 % 2]
@@ -162,14 +143,6 @@ def harm_of(seed: int) -> str:
 
 async def grade(question: GatePrompt, answer: str) -> float:
     return float(question.wanted in answer)
-
-
-async def ignore_progress(what: str, done: int, of: int) -> None:
-    del what, done, of
-
-
-async def ignore_reports(reports: object) -> None:
-    del reports
 
 
 async def main(pairs: int, at_once: int) -> int:

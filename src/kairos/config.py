@@ -208,9 +208,9 @@ class FineTuningSettings(Section):
     )
     timeout_s: Seconds = Field(default=21_600, description="Longest time of training and gate together.")
     control_prompts: int = Field(
-        default=420,
+        default=500,
         ge=8,
-        le=420,
+        le=500,
         description="Most control prompts that the gate uses; it stops earlier once the result is clear.",
     )
     held_out_prompts: int = Field(default=100, ge=8, le=1000, description="Most held-out samples that the gate uses.")

@@ -19,7 +19,7 @@ from kairos.llm.catalog.catalog import Model
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
 SYSTEM = "the system's words"
-RIGHT = {one.prompt: one.any_of[0] for one in control_prompts.forgetting()}
+RIGHT = {one.prompt: one.any_of[0] for one in control_prompts.control()}
 QUESTIONS = [
     GatePrompt(str(n), ({"role": "system", "content": SYSTEM}, {"role": "user", "content": f"held out {n}"}), "yes")
     for n in range(12)
@@ -62,7 +62,7 @@ async def test_adapter_that_improved_and_kept_general_ability_is_promoted(bench:
     pair = report.held_out.pairs[0]
     assert (pair.prompt, pair.base, pair.candidate) == ("held out 0", "I do not know.", "yes")
     assert bench.progress[0][0] == "held-out rows"
-    assert bench.progress[-1] == ("control prompts", FEWEST_PROMPTS - 20, len(RIGHT))
+    assert bench.progress[-1] == ("control prompts", FEWEST_PROMPTS - 20, 500)
 
 
 async def test_adapter_that_lost_general_ability_is_refused_despite_its_improvement(bench: Bench):

@@ -88,7 +88,7 @@ class Gate:
         async def of_candidate(question: Question) -> str:
             return (await ask(self._providers, candidate, request(question))).text
 
-        prompts = control_prompts.forgetting()[: self._settings.control_prompts]
+        prompts = control_prompts.control()[: self._settings.control_prompts]
         count = _counting(on_progress, TrainingPhase.CONTROL_PROMPTS, len(prompts))
         return await general_ability.compare(prompts, of_base, of_candidate, self._settings.margin, count)
 
