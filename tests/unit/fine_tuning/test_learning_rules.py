@@ -143,7 +143,7 @@ def test_file_with_a_torn_last_line_is_resumed(tmp_path: Path):
         file = ResultsFile(path)
         assert file.cases_of("default") == {first.case}
         assert path.read_bytes() == whole
-    file.add(second)
+    ResultsFile(path).add(second)
     assert list(ResultsFile(path)) == [first, second]
 
 
