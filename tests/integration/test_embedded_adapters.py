@@ -151,6 +151,8 @@ async def test_gate_starts_its_own_model_without_the_host(embedded: AdapterSetup
             assert await embedded.ask(loaded.plain) == await embedded.ask(embedded.base)
             assert await embedded.ask(loaded.adapted(0)) != await embedded.ask(loaded.plain)
             assert await embedded.ask(loaded.adapted(0, 0.0)) == await embedded.ask(loaded.plain)
+            async with one_off(weights, []) as second:
+                assert await embedded.ask(second.plain) == await embedded.ask(loaded.plain), "the first one was ended"
 
 
 def _alive(pid: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,8 @@ from kairos.tenancy import ProjectId
 
 log = logging.getLogger(__name__)
 
-GATE = "gate-model"
+MOST_AT_ONCE = 8
+"""Temporary processes; further ones wait."""
 FULL, NONE = 1.0, 0.0
 
 
@@ -88,19 +90,32 @@ class OneOffModels:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # A start ends what an earlier daemon left under the same name, so each running one needs its own.
+        self._names = [f"gate-model-{number}" for number in range(1, MOST_AT_ONCE + 1)]
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
 
     @asynccontextmanager
     async def __call__(self, weights: Path, adapters: Sequence[Path]) -> AsyncIterator[LoadedModels]:
         """Yield the base with these adapters. Raises `EngineNotStarted`, `EngineNotInstalled`."""
+        async with self._slots:
+            name = self._names.pop()
+            try:
+                async with self._started(name, weights, adapters) as loaded:
+                    yield loaded
+            finally:
+                self._names.append(name)
+
+    @asynccontextmanager
+    async def _started(self, name: str, weights: Path, adapters: Sequence[Path]) -> AsyncIterator[LoadedModels]:
         folder = DataFolder(self._folder)
         folder.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = SupervisedEngine(ModelEngine(folder, GATE, adapters, weights), folder, lambda: None)
+        engine = SupervisedEngine(ModelEngine(folder, name, adapters, weights), folder, lambda: None)
         try:
             await engine.start()
             assert isinstance(engine.engine, ModelEngine)
             plain = Model(
                 name=f"{weights.name} on llama.cpp",
-                upstream=GATE,
+                upstream=name,
                 base_url=engine.engine.url(engine.port),
                 api_key=engine.engine.api_key,
                 local=True,
