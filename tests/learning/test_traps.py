@@ -255,3 +255,28 @@ def test_training_ends_when_it_no_longer_learns(losses: list[float], accuracies:
         for loss, accuracy in zip(losses, accuracies, strict=True)
     ]
     assert loop.no_longer_learns(evaluations, 3) is ended
+
+
+def test_divergence_of_likeliest_tokens_is_close_to_that_of_all():
+    import torch
+
+    torch.manual_seed(0)
+    base, adapted = torch.randn(5, 1000) * 4, torch.randn(5, 1000) * 4
+    exact = torch.nn.functional.kl_div(adapted.log_softmax(-1), base.log_softmax(-1), reduction="sum", log_target=True)
+    first, second = (loop.LikeliestTokens.of(part) for part in (base[:2], base[2:]))
+    found = loop.kl_divergence(adapted, [first, second])
+    assert found == pytest.approx(exact, rel=0.05)
+    assert loop.kl_divergence(base, [first, second]) == pytest.approx(0, abs=1e-4)
+
+
+def test_base_is_asked_once_for_each_replayed_example(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    plain = loop.LikeliestTokens.of
+    monkeypatch.setattr(loop.LikeliestTokens, "of", lambda logits: asked.append(len(logits)) or plain(logits))
+    write_examples(
+        tmp_path / TRAIN, [replace(example, replayed=number < 3) for number, example in enumerate(examples(6))]
+    )
+    write_examples(tmp_path / VALIDATION, [])
+    loop.train(tmp_path, job, Progress(tmp_path), lambda: False)
+    assert len(asked) == 3
+    assert min(asked) > 1

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ FIRST_CANDIDATE = 0.5
 """Share of the steps before the first candidate."""
 SATURATED = 0.999
 """Share of right tokens, each after the right ones before it, at which nothing is left to learn."""
+LIKELIEST = 64
+"""Tokens of the base kept per position: together they have almost all of its probability."""
+SMALLEST_REST = 1e-6
+"""Lower bound of the probability of all other tokens, since its logarithm is taken."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -105,15 +110,34 @@ def train(folder: Path, job: Job, progress: Progress, should_stop: Any) -> dict[
     }
 
 
+@dataclass(frozen=True, slots=True)
+class LikeliestTokens:
+    """The likeliest tokens at some positions, with natural log-probabilities; each of shape (positions, tokens)."""
+
+    ids: torch.Tensor
+    log_probabilities: torch.Tensor
+
+    @classmethod
+    def of(cls, logits: torch.Tensor) -> LikeliestTokens:
+        """Return those of logits of shape (positions, vocabulary)."""
+        found = logits.float().log_softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))
+        return cls(found.indices, found.values)
+
+
 class ReplayTrainer(SFTTrainer):
     """Trains on the samples, and keeps the distribution at replayed tokens close to the base's by KL(base || adapted).
 
     See learning without forgetting (Li and Hoiem, arXiv:1606.09282). Training on replayed answers as correct ones would
-    also teach the wrong ones among them, and lost more general ability than no replay.
+    also teach the wrong ones among them, and lost more general ability than no replay. The base answers each replayed
+    example once; its likeliest tokens are kept in memory. Logits are computed at the tokens of answers only.
     """
 
     kept: frozenset[tuple[int, ...]] = frozenset()
     """The tokens of each replayed example."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._base: dict[tuple[int, ...], LikeliestTokens] = {}
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: trl would with each checkpoint, and nobody reads it."""
@@ -123,32 +147,46 @@ class ReplayTrainer(SFTTrainer):
     ) -> Any:
         if not model.training or not self.kept:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        ids, positions, labels = (inputs[name] for name in ("input_ids", "position_ids", "labels"))
-        replayed = self._replayed(ids[0], positions[0])
-        answered = labels[0] != IGNORED
-        # The logits for a token are at the position before it.
-        kept, taught = ((answered & which)[1:].nonzero().flatten() for which in (replayed, ~replayed))
-        arguments = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
-        logits = model(**arguments).logits[0]
-        loss = functional.cross_entropy(logits[taught].float(), labels[0, taught + 1], reduction="sum")
-        if len(kept):
-            with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
-                base = model(ids[:, replayed], position_ids=positions[:, replayed], use_cache=False).logits[0]
-            loss = loss + kl_divergence(logits[kept], base[answered[replayed][1:].nonzero().flatten()])
-        return loss / (num_items_in_batch if num_items_in_batch is not None else answered.sum())
-
-    def _replayed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Return a mask of the tokens of replayed examples in a packed row."""
+        ids, positions, labels = (inputs[name][0] for name in ("input_ids", "position_ids", "labels"))
+        examples = [(begin, end, tuple(ids[begin:end].tolist())) for begin, end in spans(positions)]
         replayed = torch.zeros_like(ids, dtype=torch.bool)
-        for begin, end in spans(positions):
-            replayed[begin:end] = tuple(ids[begin:end].tolist()) in self.kept
-        return replayed
+        for begin, end, tokens in examples:
+            replayed[begin:end] = tokens in self.kept
+        # The logits for a token are at the position before it.
+        answered = (labels != IGNORED)[1:].nonzero().flatten()
+        arguments = {**{name: value for name, value in inputs.items() if name != "labels"}, "use_cache": False}
+        logits = model(**arguments, logits_to_keep=answered).logits[0]
+        taught = ~replayed[answered + 1]
+        loss = functional.cross_entropy(logits[taught].float(), labels[answered[taught] + 1], reduction="sum")
+        if not taught.all():
+            base = [
+                self._base_of(model, ids[begin:end], labels[begin:end], tokens)
+                for begin, end, tokens in examples
+                if tokens in self.kept
+            ]
+            loss = loss + kl_divergence(logits[~taught], base)
+        return loss / (num_items_in_batch if num_items_in_batch is not None else len(answered))
+
+    def _base_of(self, model: Any, ids: torch.Tensor, labels: torch.Tensor, tokens: tuple[int, ...]) -> LikeliestTokens:
+        """Return the base's likeliest tokens at the answer of a replayed example."""
+        if tokens not in self._base:
+            answered = (labels != IGNORED)[1:].nonzero().flatten()
+            with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+                logits = model(ids[None], use_cache=False, logits_to_keep=answered).logits[0]
+            self._base[tokens] = LikeliestTokens.of(logits)
+        return self._base[tokens]
 
 
-def kl_divergence(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-    """Return KL(base || adapted) of two logit tensors of shape (tokens, vocabulary), summed over the tokens."""
-    adapted_log, base_log = (values.float().log_softmax(-1) for values in (adapted, base))
-    return functional.kl_div(adapted_log, base_log, reduction="sum", log_target=True)
+def kl_divergence(adapted: torch.Tensor, base: Sequence[LikeliestTokens]) -> torch.Tensor:
+    """Return KL(base || adapted), summed over the positions, with all but the base's likeliest tokens as one outcome.
+
+    `adapted` are logits of shape (positions, vocabulary), `base` the likeliest tokens at the same positions.
+    """
+    ids = torch.cat([one.ids for one in base])
+    likely = torch.cat([one.log_probabilities for one in base])
+    found = adapted.float().log_softmax(-1).gather(1, ids)
+    rest, found_rest = ((1 - values.exp().sum(-1)).clamp(min=SMALLEST_REST) for values in (likely, found))
+    return (likely.exp() * (likely - found)).sum() + (rest * (rest.log() - found_rest.log())).sum()
 
 
 def spans(positions: torch.Tensor) -> Iterator[tuple[int, int]]:
