@@ -270,7 +270,7 @@ def print_table(measured: Measurements) -> None:
     for name in ("", "before", "after"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("held-out samples, as served, by the gate", percent(held_out["base"]), percent(held_out["candidate"]))
-    name = f"control prompts ({len(control['pairs'])}), as served"
+    name = f"control prompts ({control['prompts']}), as served"
     table.add_row(name, percent(control["base"]), percent(control["candidate"]))
     for number, (tasks, right, to_adapter) in enumerate(measured.rounds, 1):
         name = f"new tasks, round {number}: correct ({to_adapter} of {tasks} by the adapter)"
@@ -293,8 +293,8 @@ def unmet_expectations(measured: Measurements) -> list[str]:
     expectations = {
         "the base answers less than 10 % correctly": measured.before_right < 0.1 * measured.before_total,
         "the gate promotes the adapter": measured.report["ruling"] == "promote",
-        "at least 40 control prompts": len(control["pairs"]) >= 40,
-        "control prompts lose at most 10 points": control["candidate"] >= control["base"] - 0.1,
+        "at least 80 control prompts": control["prompts"] >= 80,
+        "control prompts lose less than 5 points": control["candidate"] > control["base"] - 0.05,
         "80 % of the last round are correct": right >= 0.8 * tasks,
         "16 of 20 of the last round are routed to the adapter": to_adapter >= 0.8 * tasks,
         "the roll-back restores the answers": measured.compared > 0 and measured.restored == measured.compared,

@@ -22,6 +22,7 @@ SETTINGS = {
     "queue": {"lease_s": 3, "sweep_s": 0.5},
     # Few control prompts, and enough held-out samples for a decision of the gate.
     "fine_tuning": {
+        "tries": 1,
         "control_prompts": 10,
         "margin": 0.4,
         "held_out_share": 0.4,
