@@ -20,10 +20,6 @@ RULES = "3"
 """Version of the guardian's rules. Raise it whenever a check accepts what it rejected before, or the reverse."""
 
 
-BUILT_IN = ("ExecutionAgent", "GuardianAgent", "TrainingAgent")
-"""Names reserved for the built-in agents."""
-
-
 class Checks(BaseModel):
     """The checks that a submitter requests for the answer. All are optional; without any, the answer has no score."""
 
