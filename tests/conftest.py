@@ -40,6 +40,7 @@ pytest_plugins = [
     "tests.kit.valkey_fixtures",
     "tests.kit.caching",
     "tests.kit.hashing",
+    "tests.kit.built_dashboard",
     "tests.kit.embedding",
     "tests.kit.leftovers",
     "tests.kit.daemon_process",

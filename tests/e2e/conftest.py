@@ -13,8 +13,9 @@ from tests.kit.browser import browsing
 from tests.kit.cloud_server import CloudServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """A browser for all tests of this process; each visitor has a profile of their own in it."""
     async with browsing() as browser:
         yield browser
 

@@ -77,10 +77,10 @@ async def add_provider(office: Office, cloud: CloudServer, *models: str) -> dict
 
 @asynccontextmanager
 async def operator_in(browser: Browser, office: Office, *, locale: str = "en-GB") -> AsyncIterator[Visitor]:
-    """The operator in a browser, with the project selected."""
+    """The operator in a browser, signed in, with the project selected. No page is open."""
     async with Visitor.in_new_context(browser, office.address, locale=locale) as visitor:
         await visitor.context.add_init_script(f"localStorage.setItem('kairos.last-project', '{office.project_id}')")
-        await visitor.sign_in(office.operator, PASSWORD)
+        await visitor.authenticate(office.operator, PASSWORD)
         yield visitor
 
 

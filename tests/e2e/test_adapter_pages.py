@@ -127,7 +127,7 @@ async def test_canary_is_listed_below_its_base_model(browser: Browser, demo: Ada
     demo.request(f"/api/adapters/{adapter.id}/promote", "POST")
     faults: dict[str, list[str]] = {}
     async with Visitor.in_new_context(browser, demo.address) as ada:
-        await ada.sign_in(demo.ada.email, PASSWORD)
+        await ada.authenticate(demo.ada.email, PASSWORD)
         await ada.open("/models")
         below = ada.page.get_by_role("group", name=f"Adapters of {BASE}")
         card = below.get_by_role("article", name=adapter.name)

@@ -81,7 +81,7 @@ async def test_no_page_contains_data_of_another_project(browser: Browser, compan
         Visitor.in_new_context(browser, company.address) as ben,
     ):
         for visitor, person, other in ((ada, company.ada, company.ben), (ben, company.ben, company.ada)):
-            await visitor.sign_in(person.email, PASSWORD)
+            await visitor.authenticate(person.email, PASSWORD)
             pages_with_marker = 0
             for path in pages(person).values():
                 await visitor.open(path)
@@ -97,7 +97,7 @@ async def test_no_page_contains_data_of_another_project(browser: Browser, compan
 
 async def test_model_page_shows_what_the_router_does_and_asks_the_model(browser: Browser, company: Demo):
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open("/models")
         page, main = ada.page, ada.page.get_by_role("main")
         await page.get_by_role("article", name="small", exact=True).get_by_role("link", name="small").click()
@@ -127,7 +127,7 @@ async def test_page_of_an_unknown_model_leads_back(browser: Browser, company: De
     """Names with slashes, dots and signs are part of the address, also when the page is loaded from it."""
     name = "vendor/gone-2.5:7b@x"
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open(f"/models/{name}")
         await expect(ada.page.get_by_role("main")).to_contain_text(f"No model is named {name}")
         assert await ada.faults() == []
@@ -162,7 +162,7 @@ async def test_import_lists_every_refused_row_with_its_reason(browser: Browser, 
     ]
     file: FilePayload = {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": "\n".join(rows).encode()}
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open("/learning/dataset")
         await ada.page.get_by_role("button", name="Import").click()
         dialog = ada.page.get_by_role("dialog")
@@ -198,7 +198,7 @@ async def test_two_tabs_keep_different_projects(browser: Browser, company: Demo)
 async def test_task_is_submitted_and_labelled_by_keyboard(browser: Browser, company: Demo):
     """`c` opens the form and Ctrl+Enter submits it. `r` rejects the answer, Undo withdraws the label, `a` accepts."""
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open("/tasks")
         # The button is shown only once the permissions are loaded.
         await expect(ada.page.get_by_role("button", name="New task")).to_be_visible()
@@ -224,7 +224,7 @@ async def test_task_is_submitted_and_labelled_by_keyboard(browser: Browser, comp
 async def test_form_offers_every_registered_check(browser: Browser, company: Demo):
     """The fields are built from the schemas of the checks; an invalid value is shown at its field and not sent."""
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open("/tasks")
         await ada.page.get_by_role("button", name="New task").click()
         dialog = ada.page.get_by_role("dialog")
@@ -245,7 +245,7 @@ async def test_form_offers_every_registered_check(browser: Browser, company: Dem
 
 async def test_form_shows_that_the_checks_cannot_be_loaded(browser: Browser, company: Demo):
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.page.route("**/api/checks", lambda route: route.abort())
         await ada.open("/tasks")
         await ada.page.get_by_role("button", name="New task").click()
@@ -306,7 +306,7 @@ async def test_samples_are_labelled_by_keyboard(browser: Browser, company: Demo)
 
 async def test_language_follows_the_browser(browser: Browser, company: Demo):
     async with Visitor.in_new_context(browser, company.address, locale="tr-TR") as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open("/")
         await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Genel bakış")
         assert await ada.page.evaluate("document.documentElement.lang") == "tr"
@@ -379,7 +379,7 @@ async def test_reset_link_sets_a_password_once_and_signs_in(browser: Browser, co
 
 async def test_setting_is_refused_changed_and_reset(browser: Browser, company: Demo):
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open("/settings/config")
         page = ada.page
         await page.get_by_role("searchbox", name="Search", exact=True).fill("project.weight")
@@ -402,7 +402,7 @@ async def test_setting_is_refused_changed_and_reset(browser: Browser, company: D
 
 async def test_plugin_is_configured_and_disabled_in_one_project(browser: Browser, company: Demo):
     async with Visitor.in_new_context(browser, company.address) as ada:
-        await ada.sign_in(company.ada.email, PASSWORD)
+        await ada.authenticate(company.ada.email, PASSWORD)
         await ada.open("/agents")
         page = ada.page
         cards = page.get_by_role("list", name="Plugins").get_by_role("listitem")

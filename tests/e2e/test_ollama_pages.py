@@ -77,7 +77,7 @@ def row(page: Page, name: str):
 @pytest.mark.timeout(240)
 async def test_model_is_pulled_added_and_deleted_in_the_browser(browser: Browser, office: Office, ollama: OllamaServer):
     async with Visitor.in_new_context(browser, office.address) as ada:
-        await ada.sign_in(office.ada.email, PASSWORD)
+        await ada.authenticate(office.ada.email, PASSWORD)
         await ada.open(office.page)
         page = ada.page
         await expect(page.get_by_role("article")).to_have_count(2)
@@ -133,7 +133,7 @@ async def test_pull_is_cancelled_and_the_page_is_shown_in_turkish(
     browser: Browser, office: Office, ollama: OllamaServer
 ):
     async with Visitor.in_new_context(browser, office.address, locale="tr-TR") as ada:
-        await ada.sign_in(office.ada.email, PASSWORD)
+        await ada.authenticate(office.ada.email, PASSWORD)
         await ada.open(office.page)
         ollama.hold()
         ollama.scripts["held"] = HELD

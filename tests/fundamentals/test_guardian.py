@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kairos.agents.base import AnswerFormat, AttemptContext, Severity
+from kairos.agents.base import AttemptContext
+from kairos.agents.checks.answer_format import AnswerFormat
+from kairos.agents.finding import Severity
 from kairos.agents.guardian import GuardianAgent
 from tests.kit.drafts import errors, judged, python, task
 

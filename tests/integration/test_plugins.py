@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from kairos.agents.base import BUILT_IN
+from kairos.agents.built_in import BUILT_IN
 from kairos.config import PluginSettings, QueueSettings
 from kairos.db.models import Role, TaskState
 from kairos.db.repositories.plugins import plugin_storage

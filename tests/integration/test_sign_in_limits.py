@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import argon2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pwdlib.hashers.argon2 import Argon2Hasher
 from redis.asyncio import Redis
 
 from kairos import redis_keys
@@ -250,10 +252,19 @@ class TestPool:
     async def test_hash_uses_64_mib_and_three_passes(self):
         pool = Passwords()
         hashed = await pool.hashed(PASSWORD)
-        for stored in (hashed, passwords.dummy_hash.__wrapped__()):
+        for stored in (hashed, passwords.dummy_hash()):
             assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+            assert not Argon2Hasher().check_needs_rehash(stored), "the library's recommended parameters"
         assert await pool.matches(PASSWORD, hashed) == (True, None), "the hash is up to date"
         await pool.aclose()
+
+    def test_dummy_hash_is_computed_with_and_matches_nothing(self):
+        """Not an error, which would end the comparison at once and reveal that the user is unknown."""
+        computing, dummy = argon2.PasswordHasher(), passwords.dummy_hash()
+        for password in ("", PASSWORD):
+            with pytest.raises(argon2.exceptions.VerifyMismatchError):
+                computing.verify(dummy, password)
+        assert passwords.dummy_hash() != dummy
 
     @pytest.mark.usefixtures("full_hashing")
     async def test_cheaper_hash_is_replaced_at_the_next_sign_in(self):

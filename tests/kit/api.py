@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from uvicorn import Server
 from yarl import URL
 
 from kairos.api.access.accounts import SignedIn
@@ -72,23 +72,30 @@ async def serving(parts: Components) -> AsyncIterator[Caller]:
     # asyncio sets TCP_NODELAY only on sockets with an explicit protocol; without it, answers take 40 ms more.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        server, stopping = http_server(parts.settings, parts.endpoint_components), asyncio.Event()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with (
+            _running(http_server(parts.settings, parts.endpoint_components), listener),
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), base_url=address) as session,
+        ):
+            yield Caller(session)
 
-        async def until_stopped() -> None:
-            await server.on_tick(0)
-            await stopping.wait()
 
-        server.main_loop = until_stopped  # type: ignore[method-assign]  # the original polls for the end ten times a second
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            await eventually(lambda: server.started or running.done(), why="the HTTP server listens")
-            async with aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), base_url=f"http://127.0.0.1:{listener.getsockname()[1]}"
-            ) as session:
-                yield Caller(session)
-        finally:
-            stopping.set()
-            await asyncio.wait_for(running, 15)
+@asynccontextmanager
+async def _running(server: Server, listener: socket.socket) -> AsyncIterator[None]:
+    """Start the server and stop it, without uvicorn's `serve`, which polls for the end and pauses when it stops."""
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.on_tick(0)  # sets the headers of all answers
+    await server.startup(sockets=[listener])
+    state = server.server_state
+    try:
+        yield
+    finally:
+        for accepting in server.servers:
+            accepting.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        await eventually(lambda: not state.connections and not state.tasks, 15, "all requests have ended", 0.002)
 
 
 async def signed_in(parts: Components, caller: Caller, user_id: UserId, project_id: ProjectId) -> Caller:

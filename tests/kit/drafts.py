@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kairos.agents.base import Draft, Severity, Task, TaskSpec, Verdict
+from kairos.agents.base import Draft, Task, TaskSpec, Verdict
 from kairos.agents.checks.requested import RequestedChecks
+from kairos.agents.finding import Severity
 from kairos.agents.guardian import GuardianAgent
 from kairos.project_settings import ProjectSettings
 from kairos.tenancy import ProjectId, TaskId, new_id

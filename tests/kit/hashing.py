@@ -12,23 +12,26 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from kairos.api.access import passwords
+from kairos.api.access.passwords import HashCost
 
-FULL = passwords.hasher
+FULL = passwords.COST
+CHEAP = HashCost(passes=1, memory_kib=8, lanes=1)
+"""The least memory and time that Argon2 allows."""
 
 
 def cheap() -> PasswordHash:
-    """Return a hasher of the same algorithm and library with the least memory and time that Argon2 allows."""
-    return PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+    """Return a hasher of the same algorithm and library with the least cost."""
+    return PasswordHash((Argon2Hasher(CHEAP.passes, CHEAP.memory_kib, CHEAP.lanes),))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_hashing() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "hasher", cheap)
+        patch.setattr(passwords, "COST", CHEAP)
         yield
 
 
 @pytest.fixture
 def full_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the cost of the product for hashes made after this fixture."""
-    monkeypatch.setattr(passwords, "hasher", FULL)
+    monkeypatch.setattr(passwords, "COST", FULL)

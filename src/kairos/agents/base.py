@@ -1,14 +1,14 @@
-"""The types that agents and the guardian exchange: task, attempt context, draft, finding and verdict."""
+"""The types that agents and the guardian exchange: task, attempt context, draft and verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
+from kairos.agents.finding import Finding
 from kairos.db.models import EventKind
 from kairos.llm.calls.answer_limits import AnswerLimit
 from kairos.llm.calls.call_options import CallOptions
@@ -18,18 +18,6 @@ from kairos.tenancy import ProjectId, TaskId
 
 RULES = "3"
 """Version of the guardian's rules. Raise it whenever a check accepts what it rejected before, or the reverse."""
-
-
-BUILT_IN = ("ExecutionAgent", "GuardianAgent", "TrainingAgent")
-"""Names reserved for the built-in agents."""
-
-
-class AnswerFormat(StrEnum):
-    """The format an answer must have; the guardian rejects any other."""
-
-    TEXT = "text"
-    JSON = "json"
-    PYTHON = "python"
 
 
 class Checks(BaseModel):
@@ -109,26 +97,6 @@ class Draft:
     """The model's reasoning, which is not part of `text` and is not checked."""
     limit: AnswerLimit | None = None
     """The answer's token limit; None when no model was called."""
-
-
-class Severity(StrEnum):
-    """Whether a finding alone rejects the answer."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault in a draft, described so that a model and a person can act on it."""
-
-    check: str
-    severity: Severity
-    message: str
-    line: int | None = None
-    """1-based line of the answer."""
-    hint: str | None = None
-    """Sent to the model in place of `message` when the message would reveal the expected answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
-from kairos.agents.base import AnswerFormat, AttemptContext, Draft, Emit, Severity, Task
-from kairos.agents.checks.form import FORMAT
+from kairos.agents.base import AttemptContext, Draft, Emit, Task
+from kairos.agents.checks.answer_format import FORMAT, AnswerFormat
 from kairos.agents.checks.json_schema import SCHEMA
 from kairos.agents.checks.task_tests import TESTS
+from kairos.agents.finding import Severity
 from kairos.llm.calls.providers import ChatRequest
 from kairos.llm.routing.llm_router import LLMRouter
 

@@ -7,15 +7,17 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kairos.agents.base import AttemptContext, Draft, Emit, Finding, Severity, Task, Verdict
+from kairos.agents.base import AttemptContext, Draft, Emit, Task, Verdict
+from kairos.agents.checks.answer_format import FORMAT
 from kairos.agents.checks.check_result import CheckedCode, CheckResult, error
 from kairos.agents.checks.code_blocks import has_python
-from kairos.agents.checks.form import FORMAT, check_form, is_empty
+from kairos.agents.checks.form import check_form, is_empty
 from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.checks.python_checks import check_code, review_code
 from kairos.agents.checks.registry import CHECKS, Check, CheckedAnswer, CodeLimits
 from kairos.agents.checks.requested import requested
 from kairos.agents.checks.task_tests import TESTS
+from kairos.agents.finding import Finding, Severity
 from kairos.config import GuardianSettings
 
 REJECTED_FACTOR = 0.5

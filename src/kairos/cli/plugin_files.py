@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kairos.agents.base import BUILT_IN
+from kairos.agents.built_in import BUILT_IN
 from kairos.config import PluginSettings
 from kairos.errors import Conflict, InvalidInput, KairosError
 from kairos.plugins.child_process import ChildLimits

@@ -41,10 +41,11 @@ def start(
     settings = context_of(context).settings()
     require_variables(settings, context_of(context).file)
     # The daemon's imports take most of a second, so other commands avoid them. Imported objects live as long as the
-    # daemon does, so garbage collections during the imports would find nothing.
+    # daemon does, so garbage collections during the imports would find nothing, and later ones need not visit them.
     gc.disable()
     from kairos.cli.starting import run_daemon
 
+    gc.freeze()
     gc.enable()
     run_daemon(settings, role, began, sample=sample)
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kairos.agents.base import Severity
 from kairos.agents.checks.json_schema import check_schema, validate_schema
+from kairos.agents.finding import Severity
 from kairos.errors import InvalidInput
 
 Values = Mapping[str, Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from kairos.agents.base import AnswerFormat, AttemptContext
+from kairos.agents.base import AttemptContext
 from kairos.agents.checks import confined as confining
+from kairos.agents.checks.answer_format import AnswerFormat
 from kairos.agents.checks.confined import ConfinedBusy, TooMuchWork, confined
 from kairos.agents.checks.json_schema import accept_schema, check_schema
 from kairos.agents.checks.task_tests import accept_tests
@@ -252,6 +255,15 @@ async def test_process_has_no_secret_and_no_privilege(monkeypatch: pytest.Monkey
     assert os.geteuid() != 0 or int(fields["Uid"].split()[0]) != 0
     assert "KAIROS" not in environment
     confining._WORKER._discard()
+
+
+def test_process_imports_neither_the_database_nor_the_model_calls():
+    """They would take most of a second and 40 MB in each daemon that checks an answer."""
+    code = "import sys; from kairos.agents.checks import confined_process; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "jsonschema" in imported
+    assert imported.isdisjoint({"sqlalchemy", "psycopg", "aiohttp", "redis", "fastapi", "kairos.db", "kairos.llm"})
 
 
 async def test_request_that_is_too_large_is_refused_before_it_is_sent():

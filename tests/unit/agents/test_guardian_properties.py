@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kairos.agents.base import AnswerFormat, AttemptContext, Severity, Verdict
+from kairos.agents.base import AttemptContext, Verdict
+from kairos.agents.checks.answer_format import AnswerFormat
 from kairos.agents.checks.check_result import error
+from kairos.agents.finding import Severity
 from kairos.agents.guardian import REJECTED_FACTOR, GuardianAgent
 from tests.kit.drafts import judged, python, task
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.agents.base import AnswerFormat, TaskSpec
-from kairos.agents.checks.form import FORMAT
+from kairos.agents.base import TaskSpec
+from kairos.agents.checks.answer_format import FORMAT, AnswerFormat
 from kairos.agents.checks.registry import requested
 from kairos.agents.checks.requested import RequestedChecks, spec_from
 from kairos.llm.calls.call_options import ModelParameters

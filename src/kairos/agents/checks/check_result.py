@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kairos.agents.base import Finding, Severity
+from kairos.agents.finding import Finding, Severity
 
 MESSAGE_LENGTH = 800
 FINDINGS = 20

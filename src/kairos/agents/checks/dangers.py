@@ -13,10 +13,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
-from kairos.agents.base import Finding
 from kairos.agents.checks.check_result import CheckResult, error, first, warning
 from kairos.agents.checks.python_names import NameResolver, constant_text
 from kairos.agents.checks.python_syntax import Program
+from kairos.agents.finding import Finding
 
 CHECK = "safety"
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from kairos.agents.base import AnswerFormat, Finding, Severity
+from kairos.agents.checks.answer_format import AnswerFormat, check_format
 from kairos.agents.checks.check_result import CheckedCode, CheckResult, result_from_dict, result_to_dict
 from kairos.agents.checks.code_blocks import has_python
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.dangers import check_dangers
-from kairos.agents.checks.form import check_format
 from kairos.agents.checks.python_syntax import Program, UnparsableCode, check_syntax, read_python
 from kairos.agents.checks.secret_literals import check_secrets
 from kairos.agents.checks.tampering import check_tampering
+from kairos.agents.finding import Finding, Severity
 
 INTRODUCTION = 10
 """Maximum lines of prose before unfenced code in a prompt to review."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from kairos.agents.base import Checks, Task
 from kairos.agents.checks.check_result import CheckedCode, CheckResult
 from kairos.tenancy import ProjectId
+
+if TYPE_CHECKING:  # the limited process imports this module, and would import the database with it
+    from kairos.agents.base import Checks, Task
 
 T = TypeVar("T")
 

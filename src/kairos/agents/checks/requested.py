@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import Field, create_model
 
 from kairos.agents.base import Checks, TaskSpec
-from kairos.agents.checks import content, form, json_schema, task_tests
+from kairos.agents.checks import answer_format, content, json_schema, task_tests
 from kairos.agents.checks.registry import CHECKS, Check, in_order, requested
 from kairos.tenancy import ProjectId
 
-MODULES = (content, form, json_schema, task_tests)
+MODULES = (answer_format, content, json_schema, task_tests)
 """The modules that register checks."""
 
 

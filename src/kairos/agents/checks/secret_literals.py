@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 from itertools import pairwise
 
-from kairos.agents.base import Finding
 from kairos.agents.checks.check_result import CheckResult, error, first
 from kairos.agents.checks.python_names import constant_text
 from kairos.agents.checks.python_syntax import Program
+from kairos.agents.finding import Finding
 from kairos.secret_shapes import is_plausible, is_secret_name, looks_secret, shapes_in
 
 CHECK = "secrets"

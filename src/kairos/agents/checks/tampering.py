@@ -9,10 +9,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from kairos.agents.base import Finding
 from kairos.agents.checks.check_result import CheckResult, error, first
 from kairos.agents.checks.python_names import NameResolver
 from kairos.agents.checks.python_syntax import Program
+from kairos.agents.finding import Finding
 
 CHECK = "tampering"
 WITH_TESTS = "Code under test must not use it."

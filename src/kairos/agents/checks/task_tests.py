@@ -15,13 +15,13 @@ from typing import Annotated, Any, TypeGuard
 
 from pydantic import Field
 
-from kairos.agents.base import Finding
 from kairos.agents.checks.check_result import CheckResult, error, first, warning
 from kairos.agents.checks.confined import TooMuchWork, confined
 from kairos.agents.checks.python_syntax import parse
 from kairos.agents.checks.registry import Check, CheckedAnswer, Wording, register
 from kairos.agents.checks.sandbox.answer import MODULES
 from kairos.agents.checks.sandbox.launcher import SandboxResult, SandboxTests, run_sandboxed
+from kairos.agents.finding import Finding
 from kairos.errors import InvalidInput
 from kairos.text import Text
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from kairos.api.access.passwords import Passwords, dummy_hash, require_length
+from kairos.api.access.passwords import Passwords, require_length
 from kairos.api.access.sign_in_limits import SignInLimits, by_device, by_link, by_session, by_stranger
 from kairos.api.access.tokens import AccessClaims, RefreshClaims, TokenKeys, Unauthenticated, digest, new_secret
 from kairos.config import AuthSettings
@@ -55,7 +55,6 @@ class Accounts:
         self._settings = settings
         self._limits = limits
         self.passwords = pool
-        dummy_hash()
 
     async def sign_in(
         self, email: str, password: str, client: str, address: str, project_id: ProjectId | None, device: str | None

@@ -7,19 +7,36 @@ most `WAITING` wait.
 from __future__ import annotations
 
 import asyncio
+import secrets
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from zxcvbn_rs_py import zxcvbn
 
-from kairos.api.access.tokens import new_secret
 from kairos.errors import InvalidInput, KairosError
 
 T = TypeVar("T")
 
+
+@dataclass(frozen=True, slots=True)
+class HashCost:
+    """Parameters of Argon2id: passes, memory in KiB, and lanes that are computed in parallel."""
+
+    passes: int
+    memory_kib: int
+    lanes: int
+
+
+COST = HashCost(passes=3, memory_kib=65_536, lanes=4)
+"""The second recommended option of RFC 9106, for servers with little memory."""
+SALT_BYTES = 16
+DIGEST_BYTES = 32
+ARGON2_VERSION = 19
 THREADS = 2
 WAITING = 32
 SHORTEST_PASSWORD = 10
@@ -111,15 +128,23 @@ def score(password: str, about: tuple[str, ...]) -> int:
     return int(zxcvbn(password[:SCORED_LENGTH], [*COMMON, *known_lower]).score)
 
 
-@cache
 def dummy_hash() -> str:
-    """A hash to compare with for unknown users, so that they take as long as a wrong password.
+    """Return a hash that no password matches, to compare with for unknown users.
 
-    It is computed at the start: at the first sign-in, the longer time would reveal that the user is unknown.
+    The comparison takes as long as with a real hash. Salt and digest are random instead of computed: hashing a password
+    would delay each start, or, at the first sign-in, reveal by the longer time that the user is unknown.
     """
-    return hasher().hash(new_secret())
+    salt, digest = (_unpadded(secrets.token_bytes(size)) for size in (SALT_BYTES, DIGEST_BYTES))
+    parameters = f"m={COST.memory_kib},t={COST.passes},p={COST.lanes}"
+    return f"$argon2id$v={ARGON2_VERSION}${parameters}${salt}${digest}"
 
 
 def hasher() -> PasswordHash:
-    """Argon2id with the parameters that pwdlib recommends."""
-    return PasswordHash.recommended()
+    """Return a hasher with the parameters of `COST`."""
+    sizes = {"hash_len": DIGEST_BYTES, "salt_len": SALT_BYTES}
+    return PasswordHash((Argon2Hasher(COST.passes, COST.memory_kib, COST.lanes, **sizes),))
+
+
+def _unpadded(data: bytes) -> str:
+    """Base64 without padding, as in the encoded form of Argon2."""
+    return b64encode(data).decode().rstrip("=")

@@ -12,8 +12,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field, JsonValue
 
-from kairos.agents.base import Severity, TaskSpec
+from kairos.agents.base import TaskSpec
 from kairos.agents.checks.requested import RequestedChecks, accept
+from kairos.agents.finding import Severity
 from kairos.agents.registry import AgentRegistry
 from kairos.api.access.auth import Body, Member, TasksReader, TasksWriter, needs
 from kairos.api.access.permissions import Permission

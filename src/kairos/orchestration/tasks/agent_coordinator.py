@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from kairos.agents.base import Agent, AttemptContext, Draft, Severity, TextStream, Verdict
+from kairos.agents.base import Agent, AttemptContext, Draft, TextStream, Verdict
+from kairos.agents.finding import Severity
 from kairos.agents.guardian import GuardianAgent
 from kairos.agents.judge import Judge, JudgingStatus
 from kairos.agents.registry import AgentRegistry, UnknownAgent
