@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 
 from kairos import __version__
+from kairos.agents.answer_grader import AnswerGrader
 from kairos.agents.base import AttemptContext, Checks, Draft, Emit, Task, TaskSpec
 from kairos.agents.checks.requested import checks_from
 from kairos.agents.execution import SYSTEM
@@ -64,8 +65,7 @@ class TrainingAgent:
         self._files = files
         self._deployments = deployments
         self._promotions = promotions
-        self._guardian = guardian
-        self._judge = judge
+        self._grader = AnswerGrader(guardian, judge)
 
     async def perform(self, task: Task, attempt: AttemptContext, emit: Emit) -> Draft:
         """Perform a training run. The draft names the adapter and the gate's decision.
@@ -197,7 +197,7 @@ class TrainingAgent:
         prompts, checks = await self._prompts(task.project_id, adapter)
 
         async def grade(question: GatePrompt, answer: str) -> float:
-            return await self._grade(replace(task, spec=TaskSpec(checks=checks[question.id])), question, answer)
+            return await self._grader.grade(replace(task, spec=TaskSpec(checks=checks[question.id])), question, answer)
 
         async with self._deployments.gate_models(adapter) as models:
             report = await self._gate.measure(models.base, models.candidate, prompts, grade, SYSTEM, progress.count)
@@ -224,16 +224,6 @@ class TrainingAgent:
             prompts.append(GatePrompt(name, tuple(row.prompt), row.corrected_output))
         return prompts, checks
 
-    async def _grade(self, task: Task, question: GatePrompt, answer: str) -> float:
-        """Score an answer by the task's checks, else by equality with the approved answer, else by the judge."""
-        if task.spec.checks.can_score():
-            verdict = await self._guardian.judge(task, Draft(text=answer, finish_reason="stop"))
-            return verdict.score or 0.0
-        if same_answer(answer, question.wanted):
-            return 1.0
-        judged = replace(task, prompt=str(question.messages[-1].get("content", "")), task_type=None)
-        return await self._judge.grade(judged, answer, None) or 0.0
-
 
 async def approved_rows(database: Database, project_id: ProjectId) -> list[ApprovedSample]:
     """Return all samples of the project that are approved or held out, oldest first."""
@@ -259,11 +249,3 @@ async def approved_rows(database: Database, project_id: ProjectId) -> list[Appro
                 break
             after = page[-1].id
     return rows
-
-
-def same_answer(answer: str, wanted: str) -> bool:
-    """Whether two answers are equal, as JSON values or as text without surrounding white space."""
-    try:
-        return bool(orjson.loads(answer) == orjson.loads(wanted))
-    except orjson.JSONDecodeError:
-        return answer.strip() == wanted.strip()

@@ -1,0 +1,66 @@
+export const review = {
+  "review.title": "Review of the samples",
+  "review.partial": { one: "The newest {count} sample of {rows} was reviewed.", other: "The newest {count} of {rows} samples were reviewed." },
+  "review.distinct": "Different samples",
+  "review.repeated": "Repeated samples",
+  "review.contradictions": "Contradictory prompts",
+  "review.too_long": "Longer than {tokens} tokens (estimated)",
+  "review.empty_answers": "Empty answers",
+  "review.kinds": "Kinds of samples",
+  "review.kinds_problem": "By task type only: {reason}",
+  "review.kinds_sampled": "Found in a random sample of {grouped} of {prompts} prompts.",
+  "review.more_kinds": { one: "and {count} smaller kind", other: "and {count} smaller kinds" },
+  "review.no_type": "Without a task type",
+  "review.others": "Other prompts, each unlike the rest",
+  "review.kind_rows": { one: "{count} sample, {training} for training", other: "{count} samples, {training} for training" },
+  "review.conflicts": "Contradictions",
+  "review.conflicts_shown": { one: "{count} pair", other: "The first {count} pairs" },
+  "review.first_sample": "First sample",
+  "review.second_sample": "Second sample",
+  "review.success": "Chance of success",
+  "review.success_measured": {
+    one: "With {rows} training samples, {promoted} of {count} run of the test suite ended in a promotion ({title}, measured {date}).",
+    other: "With {rows} training samples, {promoted} of {count} runs of the test suite ended in a promotion ({title}, measured {date}).",
+  },
+  "review.success_below": { one: "Not measured with fewer than {count} training sample.", other: "Not measured with fewer than {count} different training samples." },
+  "review.success_none": "No measured success rate yet.",
+  "review.base": "What the base model already knows",
+  "review.base_check": "Ask the base model",
+  "review.base_detail": "Asks it up to 24 samples, for at most 25 seconds.",
+  "review.base_result": { one: "It already answers {right} of {count} sample.", other: "It already answers {right} of {count} samples." },
+  "review.base_incomplete": "{failed} failed, {left} were not asked in time.",
+  "review.advice": "Before you train",
+
+  "advice.add_samples": {
+    one: "Correct about {count} more sample: training needs {need}, and there are {have}.",
+    other: "Correct about {count} more samples: training needs {need}, and there are {have}.",
+  },
+  "advice.add_held_out": {
+    one: "Correct about {count} more sample: {have} are held out, and with fewer than {need} the gate leaves the decision to you.",
+    other: "Correct about {count} more samples: {have} are held out, and with fewer than {need} the gate leaves the decision to you.",
+  },
+  "advice.add_to_kind": {
+    one: "Correct about {count} more sample of the kind “{kind}”: it has {have} for training, fewer than {need}.",
+    other: "Correct about {count} more samples of the kind “{kind}”: it has {have} for training, fewer than {need}.",
+  },
+  "advice.resolve_contradictions": {
+    one: "Resolve {count} contradiction: give the same prompt the same answer, or reject a sample.",
+    other: "Resolve {count} contradictions: give the same prompt the same answer, or reject a sample.",
+  },
+  "advice.replace_repeated": {
+    one: "Correct another prompt in place of {count} repeated sample, which teaches nothing new.",
+    other: "Correct other prompts in place of {count} repeated samples, which teach nothing new.",
+  },
+  "advice.shorten": {
+    one: "Shorten {count} sample to at most {need} tokens: training leaves longer ones out.",
+    other: "Shorten {count} samples to at most {need} tokens: training leaves longer ones out.",
+  },
+  "advice.fill_answers": {
+    one: "Correct or reject {count} sample with an empty answer.",
+    other: "Correct or reject {count} samples with an empty answer.",
+  },
+  "advice.teach_other": {
+    one: "Correct answers that the base model gets wrong: it already answers {have} of {need}.",
+    other: "Correct answers that the base model gets wrong: it already answers {have} of {need}.",
+  },
+} as const;
