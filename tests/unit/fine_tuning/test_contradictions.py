@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kairos.fine_tuning.dataset.contradictions import conflicts, distinct
+from kairos.fine_tuning.dataset.contradictions import contradictions, distinct
 from kairos.fine_tuning.dataset.sample_keys import EXCERPT, keyed
 from kairos.fine_tuning.dataset.split import ApprovedSample
 from tests.kit.approved import approved
@@ -52,7 +52,7 @@ def _value(answer: str) -> str:
 @given(SAMPLES)
 def test_contradictions_are_found_exactly_where_they_are(samples: list[tuple[str, str, str | None]]):
     by_id = {UUID(int=n): sample for n, sample in enumerate(samples, 1)}
-    found = conflicts(map(keyed, rows_of(samples)))
+    found = contradictions(map(keyed, rows_of(samples)))
     wanted = {
         PROMPTS[one[0]] for one, other in combinations(samples, 2) if contradict(one, other)
     }  # the prompts that have any
@@ -67,7 +67,7 @@ def test_order_of_samples_does_not_matter(case: tuple[list[tuple[str, str, str |
     samples, order = case
     rows = list(map(keyed, rows_of(samples)))
     shuffled = [rows[place] for place in order]
-    assert conflicts(shuffled) == conflicts(rows)
+    assert contradictions(shuffled) == contradictions(rows)
     assert distinct(shuffled) == distinct(rows)
 
 
@@ -75,12 +75,12 @@ def test_order_of_samples_does_not_matter(case: tuple[list[tuple[str, str, str |
 def test_any_text_is_compared(samples: list[tuple[str, str]]):
     rows = [keyed(approved(n, prompt, answer)) for n, (prompt, answer) in enumerate(samples, 1)]
     assert distinct(rows) <= len(rows)
-    assert sum(map(len, conflicts(rows))) < max(1, len(rows))
+    assert sum(map(len, contradictions(rows))) < max(1, len(rows))
 
 
 def test_three_answers_to_one_prompt_are_two_pairs_with_the_oldest_sample():
     rows = [approved(1, "a?", "x"), approved(2, "A?", "x"), approved(3, "a?", "y"), approved(4, " a?", "z")]
-    [pairs] = conflicts(map(keyed, rows))
+    [pairs] = contradictions(map(keyed, rows))
     assert [(pair.first.int, pair.second.int) for pair in pairs] == [(1, 3), (1, 4)]
     assert (pairs[1].prompt, pairs[1].first_answer, pairs[1].second_answer) == ("a?", "x", "z")
 
@@ -88,7 +88,7 @@ def test_three_answers_to_one_prompt_are_two_pairs_with_the_oldest_sample():
 def test_imported_sample_contradicts_the_correction_of_a_task():
     """The correction has the system message that the model received; the import has none."""
     rows = [approved(1, "Capital?", "Oslo"), approved(2, "Capital?", "Bergen", system="Answer with the result alone.")]
-    assert len(conflicts(map(keyed, rows))) == 1
+    assert len(contradictions(map(keyed, rows))) == 1
 
 
 def test_answers_in_different_formats_do_not_contradict_each_other():
@@ -96,12 +96,12 @@ def test_answers_in_different_formats_do_not_contradict_each_other():
         approved(1, "Capital?", "Oslo", system="Answer with plain text."),
         approved(2, "Capital?", '{"city": "Oslo"}', system="Answer with one JSON value."),
     ]
-    assert conflicts(map(keyed, rows)) == []
+    assert contradictions(map(keyed, rows)) == []
 
 
 def test_prompts_that_differ_in_one_value_do_not_contradict_each_other():
     rows = [approved(n, f"Convert {n} miles to our units.", f"{n * 3} zent") for n in range(1, 30)]
-    assert conflicts(map(keyed, rows)) == []
+    assert contradictions(map(keyed, rows)) == []
 
 
 def test_same_last_message_after_different_turns_is_another_prompt():
@@ -109,8 +109,8 @@ def test_same_last_message_after_different_turns_is_another_prompt():
         turns = ({"role": "user", "content": first}, {"role": "assistant", "content": "Ok."})
         return ApprovedSample(UUID(int=number), 1, None, None, (*turns, {"role": "user", "content": "Go on"}), answer)
 
-    assert conflicts(map(keyed, [row(1, "Sing", "la"), row(2, "Count", "1")])) == []
-    assert len(conflicts(map(keyed, [row(1, "Sing", "la"), row(2, "Sing", "lo")]))) == 1
+    assert contradictions(map(keyed, [row(1, "Sing", "la"), row(2, "Count", "1")])) == []
+    assert len(contradictions(map(keyed, [row(1, "Sing", "la"), row(2, "Sing", "lo")]))) == 1
 
 
 @pytest.mark.parametrize("content", [None, [{"type": "text", "text": "hello"}], 7, {"a": [1]}])
@@ -119,20 +119,20 @@ def test_contents_of_any_form_are_compared(content: object):
         ApprovedSample(UUID(int=n), 1, None, None, ({"role": "user", "content": content},), answer)
         for n, answer in enumerate("ab", 1)
     ]
-    assert len(conflicts(map(keyed, rows))) == 1
+    assert len(contradictions(map(keyed, rows))) == 1
 
 
 @pytest.mark.parametrize("answer", ["[" * 5_000, "[" * 600 + "]" * 600, '{"a": 1e999}', "{", "[1] and more"])
 def test_answer_that_only_resembles_json_is_compared_as_text(answer: str):
     same = [keyed(approved(1, "a", answer)), keyed(approved(2, "a", f" {answer}\n"))]
-    assert conflicts(same) == []
+    assert contradictions(same) == []
     assert distinct(same) == 1
-    assert len(conflicts([*same, keyed(approved(3, "a", f"{answer}x"))])) == 1
+    assert len(contradictions([*same, keyed(approved(3, "a", f"{answer}x"))])) == 1
 
 
 def test_excerpts_are_one_short_line():
     rows = [approved(1, "a\nb " * 500, "x\ny " * 500), approved(2, "a\nb " * 500, "z")]
-    [[pair]] = conflicts(map(keyed, rows))
+    [[pair]] = contradictions(map(keyed, rows))
     for text in (pair.prompt, pair.first_answer):
         assert len(text) == EXCERPT
         assert "\n" not in text

@@ -18,10 +18,7 @@ export const review = {
   "review.first_sample": "First sample",
   "review.second_sample": "Second sample",
   "review.success": "Chance of success",
-  "review.success_measured": {
-    one: "With {rows} training samples, {promoted} of {count} run of the test suite ended in a promotion ({title}, measured {date}).",
-    other: "With {rows} training samples, {promoted} of {count} runs of the test suite ended in a promotion ({title}, measured {date}).",
-  },
+  "review.success_measured": { one: "With {rows} training samples, {promoted} of {count} run of the test suite ended in a promotion ({title}, measured {date}).", other: "With {rows} training samples, {promoted} of {count} runs of the test suite ended in a promotion ({title}, measured {date})." },
   "review.success_below": { one: "Not measured with fewer than {count} training sample.", other: "Not measured with fewer than {count} different training samples." },
   "review.success_none": "No measured success rate yet.",
   "review.base": "What the base model already knows",
@@ -31,36 +28,12 @@ export const review = {
   "review.base_incomplete": "{failed} failed, {left} were not asked in time.",
   "review.advice": "Before you train",
 
-  "advice.add_samples": {
-    one: "Correct about {count} more sample: training needs {need}, and there are {have}.",
-    other: "Correct about {count} more samples: training needs {need}, and there are {have}.",
-  },
-  "advice.add_held_out": {
-    one: "Correct about {count} more sample: {have} are held out, and with fewer than {need} the gate leaves the decision to you.",
-    other: "Correct about {count} more samples: {have} are held out, and with fewer than {need} the gate leaves the decision to you.",
-  },
-  "advice.add_to_kind": {
-    one: "Correct about {count} more sample of the kind “{kind}”: it has {have} for training, fewer than {need}.",
-    other: "Correct about {count} more samples of the kind “{kind}”: it has {have} for training, fewer than {need}.",
-  },
-  "advice.resolve_contradictions": {
-    one: "Resolve {count} contradiction: give the same prompt the same answer, or reject a sample.",
-    other: "Resolve {count} contradictions: give the same prompt the same answer, or reject a sample.",
-  },
-  "advice.replace_repeated": {
-    one: "Correct another prompt in place of {count} repeated sample, which teaches nothing new.",
-    other: "Correct other prompts in place of {count} repeated samples, which teach nothing new.",
-  },
-  "advice.shorten": {
-    one: "Shorten {count} sample to at most {need} tokens: training leaves longer ones out.",
-    other: "Shorten {count} samples to at most {need} tokens: training leaves longer ones out.",
-  },
-  "advice.fill_answers": {
-    one: "Correct or reject {count} sample with an empty answer.",
-    other: "Correct or reject {count} samples with an empty answer.",
-  },
-  "advice.teach_other": {
-    one: "Correct answers that the base model gets wrong: it already answers {have} of {need}.",
-    other: "Correct answers that the base model gets wrong: it already answers {have} of {need}.",
-  },
+  "advice.add_samples": { one: "Correct about {count} more sample: training needs {need}, and there are {have}.", other: "Correct about {count} more samples: training needs {need}, and there are {have}." },
+  "advice.add_held_out": { one: "Correct about {count} more sample: {have} are held out, and with fewer than {need} the gate leaves the decision to you.", other: "Correct about {count} more samples: {have} are held out, and with fewer than {need} the gate leaves the decision to you." },
+  "advice.add_to_kind": { one: "Correct about {count} more sample of the kind “{kind}”: it has {have} for training, fewer than {need}.", other: "Correct about {count} more samples of the kind “{kind}”: it has {have} for training, fewer than {need}." },
+  "advice.resolve_contradictions": { one: "Resolve {count} contradiction: give the same prompt the same answer, or reject a sample.", other: "Resolve {count} contradictions: give the same prompt the same answer, or reject a sample." },
+  "advice.replace_repeated": { one: "Correct another prompt in place of {count} repeated sample, which teaches nothing new.", other: "Correct other prompts in place of {count} repeated samples, which teach nothing new." },
+  "advice.shorten": { one: "Shorten {count} sample to at most {need} tokens: training leaves longer ones out.", other: "Shorten {count} samples to at most {need} tokens: training leaves longer ones out." },
+  "advice.fill_answers": { one: "Correct or reject {count} sample with an empty answer.", other: "Correct or reject {count} samples with an empty answer." },
+  "advice.teach_other": { one: "Correct answers that the base model gets wrong: it already answers {have} of {need}.", other: "Correct answers that the base model gets wrong: it already answers {have} of {need}." },
 } as const;

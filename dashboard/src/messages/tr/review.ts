@@ -21,10 +21,7 @@ export const review: Translation<typeof english> = {
   "review.first_sample": "İlk örnek",
   "review.second_sample": "İkinci örnek",
   "review.success": "Başarı olasılığı",
-  "review.success_measured": {
-    one: "{rows} eğitim örneğiyle, test kümesindeki {count} eğitimden {promoted} tanesi yayına alındı ({title}, ölçüm: {date}).",
-    other: "{rows} eğitim örneğiyle, test kümesindeki {count} eğitimden {promoted} tanesi yayına alındı ({title}, ölçüm: {date}).",
-  },
+  "review.success_measured": { one: "{rows} eğitim örneğiyle, test kümesindeki {count} eğitimden {promoted} tanesi yayına alındı ({title}, ölçüm: {date}).", other: "{rows} eğitim örneğiyle, test kümesindeki {count} eğitimden {promoted} tanesi yayına alındı ({title}, ölçüm: {date})." },
   "review.success_below": { one: "{count} farklı eğitim örneğinden azıyla ölçülmedi.", other: "{count} farklı eğitim örneğinden azıyla ölçülmedi." },
   "review.success_none": "Henüz ölçülmüş bir başarı oranı yok.",
   "review.base": "Temel modelin zaten bildikleri",
@@ -34,36 +31,12 @@ export const review: Translation<typeof english> = {
   "review.base_incomplete": "{failed} çağrı başarısız oldu, {left} örneğe süre yetmedi.",
   "review.advice": "Eğitimden önce",
 
-  "advice.add_samples": {
-    one: "Yaklaşık {count} örnek daha düzeltin: eğitim için {need} gerekli, {have} var.",
-    other: "Yaklaşık {count} örnek daha düzeltin: eğitim için {need} gerekli, {have} var.",
-  },
-  "advice.add_held_out": {
-    one: "Yaklaşık {count} örnek daha düzeltin: ölçüme {have} örnek ayrıldı; {need} örnekten azında kararı kapı değil siz verirsiniz.",
-    other: "Yaklaşık {count} örnek daha düzeltin: ölçüme {have} örnek ayrıldı; {need} örnekten azında kararı kapı değil siz verirsiniz.",
-  },
-  "advice.add_to_kind": {
-    one: "“{kind}” türünden yaklaşık {count} örnek daha düzeltin: eğitimde {have} tane var, {need} gerekli.",
-    other: "“{kind}” türünden yaklaşık {count} örnek daha düzeltin: eğitimde {have} tane var, {need} gerekli.",
-  },
-  "advice.resolve_contradictions": {
-    one: "{count} çelişkiyi giderin: aynı isteme aynı yanıtı verin ya da bir örneği reddedin.",
-    other: "{count} çelişkiyi giderin: aynı isteme aynı yanıtı verin ya da bir örneği reddedin.",
-  },
-  "advice.replace_repeated": {
-    one: "Yeni bir şey öğretmeyen {count} yinelenen örneğin yerine başka istemleri düzeltin.",
-    other: "Yeni bir şey öğretmeyen {count} yinelenen örneğin yerine başka istemleri düzeltin.",
-  },
-  "advice.shorten": {
-    one: "{count} örneği en çok {need} tokene kısaltın: eğitim daha uzunlarını almaz.",
-    other: "{count} örneği en çok {need} tokene kısaltın: eğitim daha uzunlarını almaz.",
-  },
-  "advice.fill_answers": {
-    one: "Yanıtı boş olan {count} örneği düzeltin ya da reddedin.",
-    other: "Yanıtı boş olan {count} örneği düzeltin ya da reddedin.",
-  },
-  "advice.teach_other": {
-    one: "Temel modelin yanlış yanıtladıklarını düzeltin: {need} örneğin {have} tanesini zaten biliyor.",
-    other: "Temel modelin yanlış yanıtladıklarını düzeltin: {need} örneğin {have} tanesini zaten biliyor.",
-  },
+  "advice.add_samples": { one: "Yaklaşık {count} örnek daha düzeltin: eğitim için {need} gerekli, {have} var.", other: "Yaklaşık {count} örnek daha düzeltin: eğitim için {need} gerekli, {have} var." },
+  "advice.add_held_out": { one: "Yaklaşık {count} örnek daha düzeltin: ölçüme {have} örnek ayrıldı; {need} örnekten azında kararı kapı değil siz verirsiniz.", other: "Yaklaşık {count} örnek daha düzeltin: ölçüme {have} örnek ayrıldı; {need} örnekten azında kararı kapı değil siz verirsiniz." },
+  "advice.add_to_kind": { one: "“{kind}” türünden yaklaşık {count} örnek daha düzeltin: eğitimde {have} tane var, {need} gerekli.", other: "“{kind}” türünden yaklaşık {count} örnek daha düzeltin: eğitimde {have} tane var, {need} gerekli." },
+  "advice.resolve_contradictions": { one: "{count} çelişkiyi giderin: aynı isteme aynı yanıtı verin ya da bir örneği reddedin.", other: "{count} çelişkiyi giderin: aynı isteme aynı yanıtı verin ya da bir örneği reddedin." },
+  "advice.replace_repeated": { one: "Yeni bir şey öğretmeyen {count} yinelenen örneğin yerine başka istemleri düzeltin.", other: "Yeni bir şey öğretmeyen {count} yinelenen örneğin yerine başka istemleri düzeltin." },
+  "advice.shorten": { one: "{count} örneği en çok {need} tokene kısaltın: eğitim daha uzunlarını almaz.", other: "{count} örneği en çok {need} tokene kısaltın: eğitim daha uzunlarını almaz." },
+  "advice.fill_answers": { one: "Yanıtı boş olan {count} örneği düzeltin ya da reddedin.", other: "Yanıtı boş olan {count} örneği düzeltin ya da reddedin." },
+  "advice.teach_other": { one: "Temel modelin yanlış yanıtladıklarını düzeltin: {need} örneğin {have} tanesini zaten biliyor.", other: "Temel modelin yanlış yanıtladıklarını düzeltin: {need} örneğin {have} tanesini zaten biliyor." },
 };

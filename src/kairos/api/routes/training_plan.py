@@ -38,7 +38,7 @@ class Amount(BaseModel):
     free: int
 
 
-class KindOut(BaseModel):
+class SampleKindOut(BaseModel):
     """Samples that teach the same thing, as far as their prompts show."""
 
     task_type: str | None
@@ -79,7 +79,7 @@ class AdviceOut(BaseModel):
     count: int = Field(description="Samples or prompts to work on.")
     have: int
     need: int
-    kind: KindOut | None
+    kind: SampleKindOut | None
 
 
 class ReviewOut(BaseModel):
@@ -93,7 +93,7 @@ class ReviewOut(BaseModel):
     too_long: int = Field(description="Samples that have more than `max_tokens`, by a conservative estimate.")
     max_tokens: int
     empty_answers: int
-    kinds: list[KindOut] = Field(description=f"The {SHOWN_KINDS} largest.")
+    kinds: list[SampleKindOut] = Field(description=f"The {SHOWN_KINDS} largest.")
     kinds_total: int
     prompts: int = Field(description="Different prompts.")
     grouped_prompts: int = Field(description="Prompts that were compared to find kinds; a sample of very many.")
@@ -191,8 +191,8 @@ def _review(review: DatasetReview) -> ReviewOut:
     )
 
 
-def _kind(kind: Kind) -> KindOut:
-    return KindOut(task_type=kind.task_type, prompt=kind.prompt, rows=kind.rows, training=kind.training)
+def _kind(kind: Kind) -> SampleKindOut:
+    return SampleKindOut(task_type=kind.task_type, prompt=kind.prompt, rows=kind.rows, training=kind.training)
 
 
 def _advice(advice: Advice) -> AdviceOut:

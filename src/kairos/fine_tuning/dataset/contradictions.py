@@ -1,8 +1,8 @@
 """Contradictions and repetitions among samples.
 
-Only equal prompts can contradict each other. Prompts that resemble each other are not compared: those that differ in one
-value ("Convert 12 miles …", "Convert 37 miles …") rightly have different answers, and their cosines reach .97, while
-those of paraphrases are .86 to .97 (`benchmarks/dataset_kinds.py`).
+Only equal prompts can contradict each other. Prompts that resemble each other are not compared: those that differ in
+one value ("Convert 12 miles …", "Convert 37 miles …") rightly have different answers, and their cosines reach .97,
+while those of paraphrases are .86 to .97 (`benchmarks/dataset_kinds.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kairos.fine_tuning.dataset.sample_keys import KeyedSample, excerpt, prompt_
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class Contradiction:
     """Two samples with the same prompt and different answers."""
 
     prompt: str
@@ -27,10 +27,10 @@ class Conflict:
     second_answer: str
 
 
-def conflicts(samples: Iterable[KeyedSample]) -> list[list[Conflict]]:
-    """Return the conflicts of each contradictory prompt, ordered by the ids of the samples.
+def contradictions(samples: Iterable[KeyedSample]) -> list[list[Contradiction]]:
+    """Return the contradictions of each contradictory prompt, ordered by the ids of the samples.
 
-    n different answers after one system message are n - 1 conflicts, each with the oldest sample.
+    n different answers after one system message are n - 1 pairs, each with the oldest sample.
     """
     same_prompt: dict[bytes, list[KeyedSample]] = defaultdict(list)
     for sample in sorted(samples, key=lambda sample: sample.row.id):
@@ -45,20 +45,20 @@ def distinct(samples: Iterable[KeyedSample]) -> int:
     return len({sample.example for sample in samples})
 
 
-def _within(group: Sequence[KeyedSample]) -> list[Conflict]:
-    """Return the conflicts among samples with the same prompt apart from its system message."""
+def _within(group: Sequence[KeyedSample]) -> list[Contradiction]:
+    """Return the pairs among samples with the same prompt apart from its system message."""
     systems = {sample.system for sample in group}
-    pairs: dict[tuple[UUID, UUID], Conflict] = {}
+    pairs: dict[tuple[UUID, UUID], Contradiction] = {}
     for system in systems:
         comparable = [sample for sample in group if sample.system in (system, None)]
         oldest = {sample.answer: sample for sample in reversed(comparable)}
         first, *others = sorted(oldest.values(), key=lambda sample: sample.row.id)
-        pairs |= {(first.row.id, other.row.id): _conflict(first, other) for other in others}
+        pairs |= {(first.row.id, other.row.id): _contradiction(first, other) for other in others}
     return [pairs[ids] for ids in sorted(pairs)]
 
 
-def _conflict(first: KeyedSample, second: KeyedSample) -> Conflict:
-    return Conflict(
+def _contradiction(first: KeyedSample, second: KeyedSample) -> Contradiction:
+    return Contradiction(
         prompt=excerpt(prompt_text(first.row)),
         first=first.row.id,
         second=second.row.id,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from kairos.fine_tuning.dataset.contradictions import Conflict, conflicts, distinct
+from kairos.fine_tuning.dataset.contradictions import Contradiction, contradictions, distinct
 from kairos.fine_tuning.dataset.kinds import Kind, kinds_by_prompt, kinds_by_type, prompts_to_embed
 from kairos.fine_tuning.dataset.sample_keys import KeyedSample, keyed, text_of
 from kairos.fine_tuning.dataset.split import ApprovedSample, Part, split
@@ -59,7 +59,7 @@ class DatasetReview:
     """Those of them that are not held out."""
     contradictions: int
     """Prompts with different answers."""
-    conflicts: tuple[Conflict, ...]
+    conflicts: tuple[Contradiction, ...]
     """The first `SHOWN_CONFLICTS` pairs."""
     too_long: int
     """Samples that have more tokens than `max_tokens`, by an estimate; the training leaves them out."""
@@ -80,7 +80,7 @@ class _Texts:
     rows: tuple[ApprovedSample, ...]
     training: frozenset[UUID]
     samples: tuple[KeyedSample, ...]
-    conflicts: tuple[tuple[Conflict, ...], ...]
+    conflicts: tuple[tuple[Contradiction, ...], ...]
     too_long: int
     prompts: tuple[str, ...]
     """All different prompts."""
@@ -150,7 +150,7 @@ def _texts(rows: Sequence[ApprovedSample], held_out_share: float, max_tokens: in
         rows=newest,
         training=frozenset(row.id for row in split(rows, held_out_share)[Part.TRAINING]),
         samples=samples,
-        conflicts=tuple(map(tuple, conflicts(samples))),
+        conflicts=tuple(map(tuple, contradictions(samples))),
         too_long=sum(_too_long(row, max_tokens, vocabulary) for row in newest),
         prompts=tuple(prompts_to_embed(newest, len(newest))),
     )
