@@ -111,7 +111,9 @@ async def test_dialog_reviews_the_samples_and_asks_the_base_model(browser: Brows
         await expect(review.get_by_text("It already answers")).to_have_count(0)
         await review.get_by_role("button", name="Ask the base model").click()
         await expect(review.get_by_role("status")).to_contain_text("It already answers 2 of 17 samples.")
-        await review.locator("summary").click()
+        await review.get_by_text("Samples that it answers right").click()
+        await expect(review.get_by_role("link", name=CALLS[1][0], exact=True)).to_have_count(2)
+        await review.locator("summary").first.click()
         await review.get_by_role("link", name="Second sample").click()
         await expect(visitor.page.get_by_role("main")).to_contain_text('vex.paint("the kettle")')
         await expect(visitor.page.get_by_role("dialog")).to_have_count(0)
@@ -143,7 +145,8 @@ async def test_dialog_fits_the_window_and_has_no_serious_axe_violation(
             if await (ask := dialog.get_by_role("button", name=question)).count():
                 await ask.click()
             await expect(dialog.get_by_role("status")).to_contain_text("17")
-            await dialog.locator("summary").last.click()
+            for summary in await dialog.locator("details:not([open]) > summary").all():
+                await summary.click()
             await dialog.get_by_role("status").scroll_into_view_if_needed()
             await visitor.screenshot(f"review-{locale}-{appearance}-end")
             faults[f"{appearance}-end"] = await visitor.faults()

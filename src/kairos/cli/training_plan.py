@@ -34,7 +34,7 @@ def show_plan(plan: dict[str, Any], check: dict[str, Any] | None, json: bool) ->
     _show_review(plan["review"])
     output.out.print(_success(plan), soft_wrap=True)
     if check:
-        output.out.print(_base_check(check), soft_wrap=True)
+        _show_base_check(check)
     by_type = plan["review"]["kinds_problem"] is not None
     _show_advice([*plan["advice"], *(check["advice"] if check else [])], by_type=by_type)
     for problem in plan["problems"]:
@@ -96,7 +96,7 @@ def _show_conflict(conflict: dict[str, Any]) -> None:
     output.out.print(output.line(("≠", "yellow"), f" {output.plain(conflict['prompt'])}"), soft_wrap=True)
     for which in ("first", "second"):
         answer = output.plain(output.one_line(conflict[f"{which}_answer"], EXCERPT))
-        output.out.print(f"    {conflict[which]}  {answer}", soft_wrap=True, markup=False)
+        output.out.print(f"    {conflict[which]}  {answer}", soft_wrap=True)
 
 
 def _success(plan: dict[str, Any]) -> str:
@@ -110,6 +110,15 @@ def _success(plan: dict[str, Any]) -> str:
     if fewest:
         return f"chance of success: not measured with fewer than {fewest} different training samples"
     return "chance of success: no measured success rate yet"
+
+
+def _show_base_check(check: dict[str, Any]) -> None:
+    """Show the number of samples that the base model answers right, and their ids."""
+    output.out.print(_base_check(check), soft_wrap=True)
+    for sample in check["samples"]:
+        if sample["right"]:
+            prompt = output.plain(output.one_line(sample["prompt"], EXCERPT))
+            output.out.print(f"    {sample['id']}  {prompt}", soft_wrap=True)
 
 
 def _base_check(check: dict[str, Any]) -> str:

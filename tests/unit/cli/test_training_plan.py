@@ -48,6 +48,10 @@ PLAN: dict[str, Any] = {
 }
 SUCCESS = {"rows": 24, "runs": 8, "promoted": 7, "base": "tiny", "title": "Tiny 135M", "measured": "2026-12-02"}
 CHECK: dict[str, Any] = {"asked": 20, "right": 18, "chosen": 24, "failed": 1, "seconds": 25.0, "advice": []}
+CHECK["samples"] = [
+    {"id": "id-3", "prompt": "Capital [b]of\x1b[31m Norway?", "right": True},
+    {"id": "id-4", "prompt": "Capital of Peru?", "right": False},
+]
 
 
 def advice(action: str, kind: Any = None) -> dict[str, Any]:
@@ -90,8 +94,10 @@ def test_measured_success_rate_is_quoted(shown: Callable[..., str]):
 def test_answers_of_the_base_are_shown(shown: Callable[..., str]):
     text = shown(PLAN, CHECK | {"advice": [advice("teach_other")]})
     assert "the base already answers 18 of 20 sampled rows (1 call failed, 3 not asked within 25 s)" in text
+    assert "id-3 Capital [b]of\\x1b[31m Norway?" in text
+    assert "id-4" not in text
     assert "it already answers 4 of 8 samples" in text
-    assert "(" not in shown(PLAN, CHECK | {"asked": 24}).partition("sampled rows")[2].partition("nothing")[0]
+    assert "sampled rows id-3" in shown(PLAN, CHECK | {"asked": 24})
 
 
 def test_every_advice_has_a_sentence(shown: Callable[..., str]):

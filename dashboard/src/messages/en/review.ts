@@ -26,6 +26,7 @@ export const review = {
   "review.base_detail": "Asks it up to 24 samples, for at most 25 seconds.",
   "review.base_result": { one: "It already answers {right} of {count} sample.", other: "It already answers {right} of {count} samples." },
   "review.base_incomplete": "{failed} failed, {left} were not asked in time.",
+  "review.base_right": "Samples that it answers right",
   "review.advice": "Before you train",
 
   "advice.add_samples": { one: "Correct about {count} more sample: training needs {need}, and there are {have}.", other: "Correct about {count} more samples: training needs {need}, and there are {have}." },

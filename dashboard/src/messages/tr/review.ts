@@ -29,6 +29,7 @@ export const review: Translation<typeof english> = {
   "review.base_detail": "En çok 24 örnek sorulur; en çok 25 saniye sürer.",
   "review.base_result": { one: "{count} örneğin {right} tanesini zaten doğru yanıtlıyor.", other: "{count} örneğin {right} tanesini zaten doğru yanıtlıyor." },
   "review.base_incomplete": "{failed} çağrı başarısız oldu, {left} örneğe süre yetmedi.",
+  "review.base_right": "Doğru yanıtladığı örnekler",
   "review.advice": "Eğitimden önce",
 
   "advice.add_samples": { one: "Yaklaşık {count} örnek daha düzeltin: eğitim için {need} gerekli, {have} var.", other: "Yaklaşık {count} örnek daha düzeltin: eğitim için {need} gerekli, {have} var." },

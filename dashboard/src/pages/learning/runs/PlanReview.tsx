@@ -161,10 +161,27 @@ function Success({ plan: { success, fewest_measured } }: { plan: Plan }) {
 function BaseAnswers({ check }: { check: BaseCheck }) {
   const t = useT();
   const left = notAsked(check);
+  const right = check.samples.filter((sample) => sample.right);
   return (
-    <p role="status">
-      {t("review.base_result", { count: check.asked, right: check.right })}{" "}
-      {(left > 0 || check.failed > 0) && t("review.base_incomplete", { failed: check.failed, left })}
-    </p>
+    <>
+      <p role="status">
+        {t("review.base_result", { count: check.asked, right: check.right })}{" "}
+        {(left > 0 || check.failed > 0) && t("review.base_incomplete", { failed: check.failed, left })}
+      </p>
+      {right.length > 0 && (
+        <details>
+          <summary>{t("review.base_right")}</summary>
+          <ul className="review-list small">
+            {right.map(({ id, prompt }) => (
+              <li key={id} className="review-name">
+                <Link to="/learning/dataset/$sampleId" params={{ sampleId: id }} preload={false}>
+                  {prompt || id}
+                </Link>
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </>
   );
 }
