@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kairos.agents.answer_grader import same_answer
 from kairos.agents.checks.content import check_required
-from kairos.agents.training_grades import same_answer
 
 FRESH, RESERVED, MOST_ROWS = 20, 32, 96
 """Tasks of a draw: measured outside the gate, kept for choosing among candidates, and available as corrected rows."""

@@ -15,7 +15,7 @@ from kairos.db.models import RunState, SampleRow, TaskState, TrainingRunRow
 from kairos.db.repositories import training
 from kairos.embedded import Addresses
 from kairos.errors import Conflict
-from kairos.fine_tuning.training.trainer import LIBRARIES, CannotTrain
+from kairos.fine_tuning.training.trainer import LIBRARIES, CannotTrain, TrainingPlan
 from kairos.lanes import Lane
 from kairos.orchestration.tasks.labels import Label, NewLabel
 from kairos.orchestration.tasks.trainings import state_of
@@ -56,11 +56,15 @@ def trainings(app: KairosApp):
     return app.parts.orchestration.trainings
 
 
+async def plan_of(app: KairosApp, base: str | None) -> TrainingPlan:
+    return (await app.parts.orchestration.training_advice.plan(app.project_id, base)).plan
+
+
 async def test_plan_counts_usable_rows_and_lists_problems(app: KairosApp):
     await approve(app, 4)
     await approve(app, 3, secrets=[{"kind": "key", "where": "prompt 1"}])
     await approve(app, 2, state="corrected")
-    plan = await trainings(app).plan(app.project_id, None)
+    plan = await plan_of(app, None)
     assert plan.base == "tiny", "the first model that can be trained"
     assert (plan.rows, plan.training + plan.held_out) == (4, 4)
     assert any("approved samples for training" in problem for problem in plan.problems)
@@ -79,7 +83,7 @@ async def test_model_without_weights_cannot_be_trained(app: KairosApp):
 
 async def test_missing_libraries_are_reported(app: KairosApp, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kairos.fine_tuning.training.trainer.LIBRARIES", (*LIBRARIES, "no_such_library"))
-    plan = await trainings(app).plan(app.project_id, "tiny")
+    plan = await plan_of(app, "tiny")
     assert any("no_such_library" in problem and "make train" in problem for problem in plan.problems)
 
 

@@ -194,6 +194,10 @@ async def started_training(world: World) -> ApiRequest:
     return ApiRequest("/api/training", {"base": "echo"})
 
 
+async def checked_base(world: World) -> ApiRequest:
+    return ApiRequest("/api/training/base-check", {"base": "echo"}, (await world.sample(),))
+
+
 def of_adapter(tail: str = "", state: AdapterState = AdapterState.RETIRED) -> Prepare:
     async def prepare(world: World) -> ApiRequest:
         adapter_id, _ = await world.adapter(state)
@@ -303,6 +307,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/training"): Case(Kind.LISTED, listed_runs, viewer_may=True),
     ("GET", "/api/training/bases"): Case(Kind.LISTED, fixed("/api/training/bases"), viewer_may=True),
     ("POST", "/api/training/plan"): Case(Kind.LISTED, fixed("/api/training/plan", {"base": "echo"}), viewer_may=True),
+    ("POST", "/api/training/base-check"): Case(Kind.LISTED, checked_base),
     ("POST", "/api/training"): Case(Kind.LISTED, started_training),
     ("GET", "/api/training/{run_id}"): Case(Kind.NAMED, of_run(), viewer_may=True),
     ("POST", "/api/training/{run_id}/cancel"): Case(Kind.NAMED, of_run("/cancel")),

@@ -1015,6 +1015,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/training/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Plan
+         * @description The data and resources that a run would use now, and a review of the samples, without starting it.
+         */
+        post: operations["plan_api_training_plan_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/training/base-check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check Base
+         * @description Ask the base model at most 24 approved samples, for at most 25 seconds.
+         */
+        post: operations["check_base_api_training_base_check_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/training/bases": {
         parameters: {
             query?: never;
@@ -1029,26 +1069,6 @@ export interface paths {
         get: operations["list_bases_api_training_bases_get"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/training/plan": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Plan
-         * @description The data and resources that a run would use now, without starting it.
-         */
-        post: operations["plan_api_training_plan_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2295,6 +2315,29 @@ export interface components {
          */
         AdapterState: "candidate" | "needs_approval" | "canary" | "live" | "retired" | "refused" | "deleted";
         /**
+         * AdviceAction
+         * @description Something to do before a training.
+         * @enum {string}
+         */
+        AdviceAction: "add_samples" | "add_held_out" | "add_to_kind" | "resolve_contradictions" | "replace_repeated" | "shorten" | "fill_answers" | "teach_other";
+        /**
+         * AdviceOut
+         * @description Something to do before the training, and the figures that it follows from.
+         */
+        AdviceOut: {
+            action: components["schemas"]["AdviceAction"];
+            /**
+             * Count
+             * @description Samples or prompts to work on.
+             */
+            count: number;
+            /** Have */
+            have: number;
+            /** Need */
+            need: number;
+            kind: components["schemas"]["SampleKindOut"] | null;
+        };
+        /**
          * AgentDayOut
          * @description Statistics since midnight (UTC); `running` and `queued` are current.
          */
@@ -2417,6 +2460,37 @@ export interface components {
              * @description The cursor of the next page; null on the last one.
              */
             next: string | null;
+        };
+        /**
+         * BaseCheckOut
+         * @description The base model's answers to samples of every kind, graded as in the evaluation gate.
+         */
+        BaseCheckOut: {
+            /** Base */
+            base: string;
+            /**
+             * Asked
+             * @description Samples that the model answered in time.
+             */
+            asked: number;
+            /** Right */
+            right: number;
+            /**
+             * Chosen
+             * @description Samples that were to be asked.
+             */
+            chosen: number;
+            /**
+             * Failed
+             * @description Samples whose call failed.
+             */
+            failed: number;
+            /** Seconds */
+            seconds: number;
+            /** Samples */
+            samples: components["schemas"]["CheckedSampleOut"][];
+            /** Advice */
+            advice: components["schemas"]["AdviceOut"][];
         };
         /** BaseList */
         BaseList: {
@@ -2565,6 +2639,18 @@ export interface components {
             label: components["schemas"]["WordingOut"];
             hint: components["schemas"]["WordingOut"] | null;
         };
+        /** CheckedSampleOut */
+        CheckedSampleOut: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Prompt */
+            prompt: string;
+            /** Right */
+            right: boolean;
+        };
         /** ComparisonOut */
         ComparisonOut: {
             /** Pairs */
@@ -2675,6 +2761,28 @@ export interface components {
          * @enum {string}
          */
         ConfigScope: "system" | "project";
+        /**
+         * ConflictOut
+         * @description Two samples with the same prompt and different answers, each text cut to its beginning.
+         */
+        ConflictOut: {
+            /** Prompt */
+            prompt: string;
+            /**
+             * First
+             * Format: uuid
+             */
+            first: string;
+            /**
+             * Second
+             * Format: uuid
+             */
+            second: string;
+            /** First Answer */
+            first_answer: string;
+            /** Second Answer */
+            second_answer: string;
+        };
         /** ContextOut */
         ContextOut: {
             context: components["schemas"]["PromptContext"];
@@ -4263,6 +4371,19 @@ export interface components {
              * @description Reasons why the run cannot start; empty if it can.
              */
             problems: string[];
+            review: components["schemas"]["ReviewOut"];
+            /** @description The nearest measurement of the suite with at most as many different training samples. */
+            success: components["schemas"]["SuccessOut"] | null;
+            /**
+             * Fewest Measured
+             * @description The fewest samples that the suite measured; null if none.
+             */
+            fewest_measured: number | null;
+            /**
+             * Advice
+             * @description What to do before the run, the most important first.
+             */
+            advice: components["schemas"]["AdviceOut"][];
         };
         /** PluginList */
         PluginList: {
@@ -4994,6 +5115,65 @@ export interface components {
             dry_run?: boolean;
         };
         /**
+         * ReviewOut
+         * @description Figures of the approved and held-out samples.
+         */
+        ReviewOut: {
+            /**
+             * Reviewed
+             * @description The newest samples, if there are very many.
+             */
+            reviewed: number;
+            /**
+             * Distinct
+             * @description Reviewed samples without repetitions of prompt and answer.
+             */
+            distinct: number;
+            /** Repeated */
+            repeated: number;
+            /**
+             * Contradictions
+             * @description Prompts with different answers.
+             */
+            contradictions: number;
+            /**
+             * Conflicts
+             * @description At most 10 pairs.
+             */
+            conflicts: components["schemas"]["ConflictOut"][];
+            /**
+             * Too Long
+             * @description Samples that have more than `max_tokens`, by a conservative estimate.
+             */
+            too_long: number;
+            /** Max Tokens */
+            max_tokens: number;
+            /** Empty Answers */
+            empty_answers: number;
+            /**
+             * Kinds
+             * @description The 20 largest.
+             */
+            kinds: components["schemas"]["SampleKindOut"][];
+            /** Kinds Total */
+            kinds_total: number;
+            /**
+             * Prompts
+             * @description Different prompts.
+             */
+            prompts: number;
+            /**
+             * Grouped Prompts
+             * @description Prompts that were compared to find kinds; a sample of very many.
+             */
+            grouped_prompts: number;
+            /**
+             * Kinds Problem
+             * @description Why prompts were not compared; kinds are then the task types.
+             */
+            kinds_problem: string | null;
+        };
+        /**
          * Role
          * @description Role of a member in a project, in descending order of permissions.
          * @enum {string}
@@ -5197,6 +5377,26 @@ export interface components {
              * @description Adapters trained or evaluated with the row, newest first.
              */
             adapters: components["schemas"]["SampleAdapterOut"][];
+        };
+        /**
+         * SampleKindOut
+         * @description Samples that teach the same thing, as far as their prompts show.
+         */
+        SampleKindOut: {
+            /** Task Type */
+            task_type: string | null;
+            /**
+             * Prompt
+             * @description The beginning of the most central prompt; null if the prompts of this kind have nothing in common or were not compared.
+             */
+            prompt: string | null;
+            /** Rows */
+            rows: number;
+            /**
+             * Training
+             * @description Those of them that are not held out.
+             */
+            training: number;
         };
         /** SampleOut */
         SampleOut: {
@@ -5448,6 +5648,38 @@ export interface components {
             tier: number | null;
             /** Enabled */
             enabled: boolean;
+        };
+        /**
+         * SuccessOut
+         * @description Trainings with this number of samples in the suite of rules.
+         */
+        SuccessOut: {
+            /** Rows */
+            rows: number;
+            /** Runs */
+            runs: number;
+            /**
+             * Promoted
+             * @description Runs that ended in a promotion.
+             */
+            promoted: number;
+            /** Base */
+            base: string;
+            /**
+             * Title
+             * @description Name of the base model for people.
+             */
+            title: string;
+            /**
+             * Recipe
+             * @description Commit of the training code.
+             */
+            recipe: string;
+            /**
+             * Measured
+             * Format: date
+             */
+            measured: string;
         };
         /** Switched */
         Switched: {
@@ -6195,6 +6427,15 @@ export interface components {
         };
         /** @description Too many attempts. */
         TooManyRequests: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description A model server did not answer. */
+        BadGateway: {
             headers: {
                 [name: string]: unknown;
             };
@@ -7860,30 +8101,6 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    list_bases_api_training_bases_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["BaseList"];
-                };
-            };
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            409: components["responses"]["Conflict"];
-            503: components["responses"]["ServiceUnavailable"];
-        };
-    };
     plan_api_training_plan_post: {
         parameters: {
             query?: never;
@@ -7911,6 +8128,61 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["RequestEntityTooLarge"];
             422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    check_base_api_training_base_check_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaseCheckOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["RequestEntityTooLarge"];
+            422: components["responses"]["UnprocessableEntity"];
+            502: components["responses"]["BadGateway"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    list_bases_api_training_bases_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaseList"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
             503: components["responses"]["ServiceUnavailable"];
         };
     };

@@ -10,6 +10,7 @@ import { ollama } from "./en/ollama";
 import { overview } from "./en/overview";
 import { plugins } from "./en/plugins";
 import { providers } from "./en/providers";
+import { review } from "./en/review";
 import { settings } from "./en/settings";
 import { shell } from "./en/shell";
 import { tasks } from "./en/tasks";
@@ -31,6 +32,7 @@ export const en = {
   ...ollama,
   ...learning,
   ...training,
+  ...review,
   ...audit,
   ...settings,
   ...config,

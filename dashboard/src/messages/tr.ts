@@ -12,6 +12,7 @@ import { ollama } from "./tr/ollama";
 import { overview } from "./tr/overview";
 import { plugins } from "./tr/plugins";
 import { providers } from "./tr/providers";
+import { review } from "./tr/review";
 import { settings } from "./tr/settings";
 import { shell } from "./tr/shell";
 import { tasks } from "./tr/tasks";
@@ -32,6 +33,7 @@ export const tr: Translation<Messages> = {
   ...ollama,
   ...learning,
   ...training,
+  ...review,
   ...audit,
   ...settings,
   ...config,

@@ -38,6 +38,7 @@ from kairos.api.routes import (
     sign_in,
     tasks,
     training,
+    training_plan,
     users,
 )
 from kairos.config import Settings
@@ -62,6 +63,7 @@ ROUTERS = tuple(
         checks,
         events,
         dataset,
+        training_plan,
         training,
         adapters,
         agents,

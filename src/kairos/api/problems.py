@@ -67,6 +67,7 @@ DESCRIPTIONS = {
     413: "The body is too large.",
     422: "The input is invalid.",
     429: "Too many attempts.",
+    502: "A model server did not answer.",
     503: "A required component is unavailable.",
 }
 

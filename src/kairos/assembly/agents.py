@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from kairos.agents.answer_grader import AnswerGrader
 from kairos.agents.checks import confined
 from kairos.agents.checks.isolation import HostIsolation
 from kairos.agents.execution import SYSTEM, ExecutionAgent
@@ -55,7 +56,7 @@ async def build_agents(
         TrainingRecords(database, learning.files, learning.trainer),
         learning.deployments,
         learning.promotions,
-        SampleGrades(database, guardian, judge),
+        SampleGrades(database, AnswerGrader(guardian, judge)),
         settings.fine_tuning,
     )
     for agent in (ExecutionAgent(router), guardian, training):

@@ -101,6 +101,7 @@ def _api_components(parts: Components) -> ApiComponents:
             orchestration.submissions,
             orchestration.labels,
             orchestration.trainings,
+            orchestration.training_advice,
             orchestration.limits,
             orchestration.config_changes,
             orchestration.exports,

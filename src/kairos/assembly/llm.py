@@ -56,6 +56,7 @@ class Llm:
     providers: Providers
     router: LLMRouter
     preview: RoutingPreview
+    embedder: Embedder
     stored: StoredModels
     background: tuple[BackgroundTask, ...]
 
@@ -100,13 +101,15 @@ async def build_llm(
     traits = SharedTraits(redis, providers.traits)
     cache = ResponseCache(redis, cache_settings(settings))
     stack.push_async_callback(cache.aclose)
+    embedder = Embedder()
+    stack.push_async_callback(embedder.close)
     selector = ModelSelector(catalog, router_weights(settings), health, settings.router.last_resort or None)
     router = LLMRouter(
         catalog=catalog,
         selector=selector,
         health=health,
         providers=providers,
-        task_types=_start_task_types(stack, database),
+        task_types=_start_task_types(stack, embedder, database),
         cache=cache,
         database=database,
         may_probe=breakers.may_probe,
@@ -127,7 +130,7 @@ async def build_llm(
     apply(stored.models)
     stored.on_change = apply
     background = (stored.run, statistics.run, breakers.run, traits.run, contexts.run, probes.run)
-    return Llm(http, clients.projects, providers, router, preview, stored, background)
+    return Llm(http, clients.projects, providers, router, preview, embedder, stored, background)
 
 
 def router_weights(settings: Settings) -> RouterWeights:
@@ -146,9 +149,7 @@ def cache_settings(settings: Settings) -> CacheSettings:
     )
 
 
-def _start_task_types(stack: AsyncExitStack, database: Database) -> TaskTypes:
-    embedder = Embedder()
-    stack.push_async_callback(embedder.close)
+def _start_task_types(stack: AsyncExitStack, embedder: Embedder, database: Database) -> TaskTypes:
     task_types = TaskTypes(embedder, database)
     stack.push_async_callback(task_types.close)
     task_types.start()

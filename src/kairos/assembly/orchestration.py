@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from kairos import __version__
+from kairos.agents.answer_grader import AnswerGrader
+from kairos.agents.base_check import BaseCheck
 from kairos.assembly.agents import Agents
 from kairos.assembly.lanes import LANES
 from kairos.assembly.learning import Learning
@@ -19,6 +21,7 @@ from kairos.background_tasks import BackgroundTask
 from kairos.config import Settings
 from kairos.db.models import DaemonRole
 from kairos.db.repositories.queue.replicas import DaemonStatus
+from kairos.fine_tuning.dataset.review import DatasetReviewer
 from kairos.lanes import Lane
 from kairos.orchestration.configuration.config_changes import ConfigChanges
 from kairos.orchestration.configuration.configuration import Configuration
@@ -42,6 +45,7 @@ from kairos.orchestration.tasks.agent_coordinator import AgentCoordinator
 from kairos.orchestration.tasks.draft_stream import DraftStreams
 from kairos.orchestration.tasks.labels import Labels
 from kairos.orchestration.tasks.submission import Submissions
+from kairos.orchestration.tasks.training_advice import TrainingAdvice
 from kairos.orchestration.tasks.trainings import Trainings
 from kairos.orchestration.workers.sweeper import Sweeper
 from kairos.orchestration.workers.worker import Worker
@@ -57,6 +61,7 @@ class Orchestration:
     submissions: Submissions
     labels: Labels
     trainings: Trainings
+    training_advice: TrainingAdvice
     limits: ProjectLimits
     config_changes: ConfigChanges
     exports: Exports
@@ -86,6 +91,7 @@ async def build_orchestration(
     limits = ProjectLimits(database, queue, settings.queue)
     submissions = Submissions(database, queue, pubsub, notices, settings.queue)
     trainings = Trainings(database, llm.router, learning.trainer, submissions, settings)
+    training_advice = _training_advice(settings, storage, llm, agents, learning, trainings)
     project_keys = ProjectKeys(storage.redis)
     erasure = Erasure(database, queue, pubsub, project_keys, llm.router.cache, settings, learning.deployments)
     providers = ProviderStore(database, llm.stored, llm.router.catalog, configuration)
@@ -100,6 +106,7 @@ async def build_orchestration(
         submissions=submissions,
         labels=Labels(database, llm.router, notices),
         trainings=trainings,
+        training_advice=training_advice,
         limits=limits,
         config_changes=ConfigChanges(database, configuration, limits, agents.plugins),
         exports=Exports(database),
@@ -119,6 +126,14 @@ async def build_orchestration(
             trainings.run,
         ),
     )
+
+
+def _training_advice(
+    settings: Settings, storage: DataStores, llm: Llm, agents: Agents, learning: Learning, trainings: Trainings
+) -> TrainingAdvice:
+    base_check = BaseCheck(storage.database, llm.providers, AnswerGrader(agents.guardian, agents.judge))
+    reviewer = DatasetReviewer(llm.embedder)
+    return TrainingAdvice(storage.database, trainings, learning.trainer, reviewer, base_check, settings)
 
 
 def _coordinator(

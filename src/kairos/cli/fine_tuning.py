@@ -12,10 +12,11 @@ from kairos.cli import output
 from kairos.cli.client import Client
 from kairos.cli.context import Context, Json, context_of
 from kairos.cli.projects import find
+from kairos.cli.training_plan import NOT_DONE, show_plan
+from kairos.errors import InvalidInput
 
 POLL_S = 1.0
 ENDED = ("done", "failed", "cancelled")
-NOT_DONE = 10
 
 Project = Annotated[str | None, typer.Option(help="Name or id; by default the active project.")]
 RunId = Annotated[str, typer.Argument(help="Id of a run.", metavar="RUN")]
@@ -40,7 +41,11 @@ def fine_tune(
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter's matrices.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of order and initialisation.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the data and resources needed; start nothing.")
+        bool, typer.Option("--dry-run", help="Show the resources needed, and a review of the samples; start nothing.")
+    ] = False,
+    check_base: Annotated[
+        bool,
+        typer.Option("--check-base", help="With --dry-run: ask the base model some of the samples, for up to 25 s."),
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     json: Json = False,
@@ -48,8 +53,11 @@ def fine_tune(
     """Train an adapter on the approved samples. The gate evaluates it, and a better adapter is deployed."""
     client = client_in(context_of(context), project)
     body: dict[str, Any] = {"base": model}
+    if check_base and not dry_run:
+        raise InvalidInput(where="--check-base", problem="it is only for a dry run", remedy="Add --dry-run")
     if dry_run:
-        return _show_plan(client.post("/api/training/plan", body), json)
+        plan = client.post("/api/training/plan", body)
+        return show_plan(plan, client.post("/api/training/base-check", body) if check_base else None, json)
     given = {"epochs": epochs, "learning_rate": learning_rate, "rank": rank, "seed": seed}
     run = client.post("/api/training", body | {name: value for name, value in given.items() if value is not None})
     if watch:
@@ -94,31 +102,6 @@ def cancel(context: typer.Context, run: RunId, project: Project = None) -> None:
     """Cancel a run. It produces no adapter."""
     client_in(context_of(context), project).post(f"/api/training/{run}/cancel")
     output.out.print(f"run {output.plain(run)} stops after its current step")
-
-
-def _parts(plan: dict[str, Any]) -> str:
-    selection = f"{plan['selection']} to choose among candidates, " if plan["selection"] else ""
-    return f"{plan['rows']}: {plan['training']} for training, {selection}{plan['held_out']} held out"
-
-
-def _show_plan(plan: dict[str, Any], json: bool) -> None:
-    if json:
-        return output.show_json(plan)
-    memory, disk = plan["memory_bytes"], plan["disk_bytes"]
-    rows = [
-        ["base", output.plain(plan["base"])],
-        ["approved samples", _parts(plan)],
-        ["control prompts", f"{plan['replayed']} replayed"],
-        ["device", output.plain(plan["device"])],
-        ["memory", f"about {_mb(memory['needed'])} needed, {_mb(memory['free'])} free"],
-        ["disk", f"about {_mb(disk['needed'])} needed, {_mb(disk['free'])} free"],
-    ]
-    output.out.print(output.table(["", ""], rows))
-    for problem in plan["problems"]:
-        output.out.print(output.line(("✗", "yellow"), f" {output.plain(problem)}"), soft_wrap=True)
-    if plan["problems"]:
-        raise typer.Exit(NOT_DONE)
-    output.out.print("nothing was started; omit --dry-run to start")
 
 
 def _follow(client: Client, run_id: str, json: bool) -> None:
@@ -177,7 +160,3 @@ def _draw(bar: Progress, shown: TaskID, run: dict[str, Any]) -> None:
     name = output.plain(progress["phase"] or run["state"])
     total = progress["steps"] or 1
     bar.update(shown, description=name, total=total, completed=progress["step"] or 0, details=", ".join(details))
-
-
-def _mb(size: int) -> str:
-    return f"{size / 2**20:,.0f} MB"

@@ -141,8 +141,8 @@ def dummy_hash() -> str:
 
 def hasher() -> PasswordHash:
     """Return a hasher with the parameters of `COST`."""
-    sizes = {"hash_len": DIGEST_BYTES, "salt_len": SALT_BYTES}
-    return PasswordHash((Argon2Hasher(COST.passes, COST.memory_kib, COST.lanes, **sizes),))
+    argon2 = Argon2Hasher(COST.passes, COST.memory_kib, COST.lanes, hash_len=DIGEST_BYTES, salt_len=SALT_BYTES)
+    return PasswordHash((argon2,))
 
 
 def _unpadded(data: bytes) -> str:

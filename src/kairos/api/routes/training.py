@@ -1,4 +1,4 @@
-"""Endpoints for training runs of the active project: plan, start, list, cancel."""
+"""Endpoints for training runs of the active project: start, list, cancel. `training_plan` has the plan."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
-from kairos.api.access.auth import Body, Member, needs
+from kairos.api.access.auth import Member, needs
 from kairos.api.access.permissions import Permission
 from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
+from kairos.api.routes.training_plan import PlanBody
 from kairos.db.models import RunState
 from kairos.db.repositories.excerpts import EXCERPT
 from kairos.db.repositories.training import RunStatus
 from kairos.fine_tuning.gate.evaluation import GateOutcome
 from kairos.fine_tuning.training.process.job import TrainingPhase
-from kairos.fine_tuning.training.trainer import TrainingPlan
 from kairos.fine_tuning.tries.recipes import Shortfall
 from kairos.fine_tuning.tries.selection import RatedCandidate
 from kairos.fine_tuning.tries.tries import Try
 from kairos.orchestration.tasks.trainings import Overrides, Trainings, state_of
-from kairos.text import Text
 
 routes = APIRouter(prefix="/api/training", tags=["learning"], route_class=JsonRoute)
 
@@ -42,30 +41,6 @@ class BaseOut(BaseModel):
 
 class BaseList(BaseModel):
     items: list[BaseOut]
-
-
-class Amount(BaseModel):
-    """An amount in bytes."""
-
-    needed: int = Field(description="A conservative estimate.")
-    free: int
-
-
-class PlanOut(BaseModel):
-    base: str
-    rows: int = Field(description="Approved samples, without those that contain possible secrets.")
-    training: int
-    selection: int = Field(description="Rows that choose among the candidates of the training.")
-    held_out: int = Field(description="Rows held out of training, to evaluate the adapter.")
-    replayed: int = Field(description="Control prompts answered by the base model, among the examples.")
-    memory_bytes: Amount
-    disk_bytes: Amount
-    device: str
-    problems: list[str] = Field(description="Reasons why the run cannot start; empty if it can.")
-
-
-class PlanBody(Body):
-    base: Text | None = Field(None, max_length=200, description="By default the first model that can be trained.")
 
 
 class RunBody(PlanBody):
@@ -147,12 +122,6 @@ async def list_bases(trainings: TrainingsDep, member: ReaderDep) -> BaseList:
     return BaseList(items=[BaseOut(name=b.name, trainable=b.reason is None, reason=b.reason) for b in found])
 
 
-@routes.post("/plan", responses=responses(401, 403, 409, 413, 422, 503))
-async def plan(trainings: TrainingsDep, member: ReaderDep, body: PlanBody) -> PlanOut:
-    """The data and resources that a run would use now, without starting it."""
-    return _plan(await trainings.plan(member.project_id, body.base))
-
-
 @routes.post("", status_code=201, responses=responses(401, 403, 404, 409, 413, 422, 503))
 async def start(trainings: TrainingsDep, member: WriterDep, body: RunBody) -> RunOut:
     """Start a run: train an adapter on the approved samples, evaluate it in the gate, and deploy a better one."""
@@ -179,21 +148,6 @@ async def show_run(trainings: TrainingsDep, member: ReaderDep, run_id: UUID) -> 
 async def cancel_run(trainings: TrainingsDep, member: WriterDep, run_id: UUID) -> RunOut:
     """Cancel a run. It produces no adapter."""
     return _run(await trainings.cancel(member.project_id, run_id))
-
-
-def _plan(plan: TrainingPlan) -> PlanOut:
-    return PlanOut(
-        base=plan.base,
-        rows=plan.rows,
-        training=plan.training,
-        selection=plan.selection,
-        held_out=plan.held_out,
-        replayed=plan.replayed,
-        memory_bytes=Amount(needed=plan.memory_needed, free=plan.memory_free),
-        disk_bytes=Amount(needed=plan.disk_needed, free=plan.disk_free),
-        device=plan.device,
-        problems=list(plan.problems),
-    )
 
 
 def _excerpt(run: RunOut) -> RunOut:

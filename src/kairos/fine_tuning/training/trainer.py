@@ -138,7 +138,7 @@ class Trainer:
 
     async def plan(self, base: Model, rows: Sequence[ApprovedSample]) -> TrainingPlan:
         """Check rows, libraries, memory, disk and GPU before a run."""
-        parts = split(rows, self._settings.held_out_share)
+        parts = await asyncio.to_thread(split, rows, self._settings.held_out_share)
         gpu = await find_gpu()
         size = await asyncio.to_thread(_size, base.weights)
         memory, disk = _required_bytes(base.weights, size, on_gpu=gpu is not None)

@@ -19,7 +19,7 @@ from kairos.db.models import AuditAction, RunState, TaskState, TrainingRunRow
 from kairos.db.repositories import training
 from kairos.db.repositories.access import people
 from kairos.errors import Conflict, EngineUnavailable, KairosError, NotFound
-from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingPlan, TrainingSettings
+from kairos.fine_tuning.training.trainer import CannotTrain, Trainer, TrainingSettings
 from kairos.lanes import Lane
 from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.llm_router import LLMRouter
@@ -73,20 +73,24 @@ class Trainings:
 
     def bases(self) -> list[TrainingBase]:
         """The models of the catalogue, trainable ones first."""
-        bases = [TrainingBase(model.name, _unavailable_reason(model)) for model in self._router.catalog]
+        bases = [TrainingBase(model.name, unavailable_reason(model)) for model in self._router.catalog]
         return sorted(bases, key=lambda base: base.reason is not None)
 
-    async def plan(self, project_id: ProjectId, name: str | None) -> TrainingPlan:
-        """The rows and resources of a run started now. Raises `UnknownModel`, `CannotTrain` if there is nothing to
-        train."""
-        return await self._trainer.plan(self._base(name), await approved_rows(self._database, project_id))
+    def base(self, name: str | None) -> Model:
+        """The model of that name, by default the first that can be trained. Raises `UnknownModel`, `CannotTrain`."""
+        if name is not None:
+            return self._router.require(name)
+        fit = [model for model in self._router.catalog if unavailable_reason(model) is None]
+        if not fit:
+            raise CannotTrain(base="(any)", reasons="no model of the catalogue has both `weights` and `adapters`")
+        return fit[0]
 
     async def start(
         self, project_id: ProjectId, user_id: UserId | None, name: str | None, overrides: Overrides = Overrides()
     ) -> training.RunStatus:
         """Queue a run. Raises `UnknownModel`, `CannotTrain`, `Conflict` while another run of the same base is
         active."""
-        base = self._base(name)
+        base = self.base(name)
         plan = await self._trainer.plan(base, await approved_rows(self._database, project_id))
         if plan.problems:
             raise CannotTrain(base=base.name, reasons="; ".join(plan.problems))
@@ -153,14 +157,6 @@ class Trainings:
         except KairosError as error:
             log.warning("project %s: training could not be triggered: %s", project_id, error)
 
-    def _base(self, name: str | None) -> Model:
-        if name is not None:
-            return self._router.require(name)
-        fit = [model for model in self._router.catalog if _unavailable_reason(model) is None]
-        if not fit:
-            raise CannotTrain(base="(any)", reasons="no model of the catalogue has both `weights` and `adapters`")
-        return fit[0]
-
     def _training_settings(self, overrides: Overrides) -> TrainingSettings:
         settings = TrainingSettings(epochs=self._settings.epochs, threads=self._settings.threads)
         given = {name: value for name, value in asdict(overrides).items() if value is not None}
@@ -201,7 +197,8 @@ def state_of(status: training.RunStatus) -> RunState:
     return RunState.FAILED if ended else state
 
 
-def _unavailable_reason(model: Model) -> str | None:
+def unavailable_reason(model: Model) -> str | None:
+    """The reason why adapters cannot be trained for the model; None if they can."""
     if model.weights is None:
         return "its entry in kairos.toml has no `weights`"
     return None if model.adapter_host else "its entry in kairos.toml has no `adapters`"

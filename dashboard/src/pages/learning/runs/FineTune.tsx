@@ -18,6 +18,7 @@ import { useFormats } from "../../../i18n/format";
 import { useT } from "../../../i18n/i18n";
 import { useSubmit } from "../../entry/useSubmit";
 import { basesQuery } from "../queries";
+import { PlanReview } from "./PlanReview";
 
 export function FineTune() {
   const t = useT();
@@ -35,7 +36,7 @@ export function FineTune() {
 function FineTuneDialog({ onClose }: { onClose: () => void }) {
   const t = useT();
   return (
-    <Dialog open onClose={onClose} title={t("tune.title")}>
+    <Dialog open onClose={onClose} title={t("tune.title")} width="wide">
       <Loaded query={useQuery(basesQuery())}>{(bases) => <Form bases={bases} onClose={onClose} />}</Loaded>
     </Dialog>
   );
@@ -75,7 +76,7 @@ function Form({ bases, onClose }: { bases: Base[]; onClose: () => void }) {
       {not.length > 0 && <Reasons bases={not} />}
       <section aria-labelledby="plan-title" className="stack plan">
         <h3 id="plan-title">{t("tune.plan")}</h3>
-        <Loaded query={plan}>{(shown) => <PlanView plan={shown} />}</Loaded>
+        <Loaded query={plan}>{(shown) => <PlanView key={shown.base} plan={shown} />}</Loaded>
       </section>
       {problem && <ErrorState problem={problem} compact />}
       <DialogActions>
@@ -160,6 +161,7 @@ function PlanView({ plan }: { plan: Plan }) {
         <Fact name={t("tune.device")}>{plan.device}</Fact>
       </dl>
       <p className="muted small">{t("tune.after")}</p>
+      {plan.rows > 0 && <PlanReview plan={plan} />}
     </>
   );
 }
