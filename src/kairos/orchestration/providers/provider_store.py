@@ -35,6 +35,7 @@ from kairos.orchestration.providers.provider_input import (
     clean_ca,
     clean_headers,
     clean_secret,
+    model_name,
     plain_name,
     price_values,
 )
@@ -303,7 +304,7 @@ class ProviderStore:
     def _free_name(self, owner: ProviderOwner, row: AnyProvider, draft: ModelDraft, taken: set[str]) -> str:
         """The name of a new model: the given one, or `kind/model`, or `provider/model`. Raises `Duplicate`."""
         if draft.name is not None and draft.name.strip():
-            wanted = [plain_name(draft.name, "name")]
+            wanted = [model_name(draft.name)]
         else:
             plain = prices.plain_id(row.kind, plain_name(draft.upstream, "upstream"))
             wanted = [f"{row.kind}/{plain}", f"{row.name}/{plain}"]
