@@ -322,6 +322,9 @@ class TestProjects:
             async with app.working():
                 task = await app.finished(await app.submit(model=name))
             assert (task.state, authorizations(cloud)) == (TaskState.SUCCEEDED, [f"Bearer {KEY}"])
+            server = {"kind": "openai-compatible", "address": cloud.base_url, "key": KEY}
+            tested = await owner.post("/api/project/providers/test", server)
+            assert {model["local"] for model in tested["models"]} == {made["local"]} == {True}, "an operator listed it"
             two = await other.post("/api/project/providers", draft(cloud.base_url, key=OTHER_KEY))
             same = await other.post(f"/api/project/providers/{two['id']}/models", body)
             assert same.status == 201, "another project may choose the same name"

@@ -108,7 +108,7 @@ class ProviderStore:
             "name": plain_name(draft.name, "name"),
             "kind": draft.kind,
             "address": address,
-            "local": self._local(owner, draft.kind, address, draft.local),
+            "local": self.is_local(owner, draft.kind, address, draft.local),
             "ca": clean_ca(draft.ca),
             **self._sealed(secret, SecretPlace(provider_id, owner.project_id, address)),
         }
@@ -231,6 +231,22 @@ class ProviderStore:
         host = urlsplit(address).hostname or ""
         return is_listed(host, literal(host), self._settings.providers.private_hosts)
 
+    def is_local(self, owner: ProviderOwner, kind: ProviderKind, address: str, wanted: bool | None) -> bool:
+        """Whether a provider counts as local; `wanted` is what its owner says.
+
+        Raises `InvalidInput` if a project claims it for a host that no operator has listed.
+        """
+        if owner.project_id is None:
+            return local_by_default(kind, address) if wanted is None else wanted
+        listed = self.is_listed(address)
+        if wanted and not listed:
+            raise InvalidInput(
+                where="local",
+                problem="a project's provider is local only on a host that an operator has listed",
+                remedy="Leave it out, or ask an operator to list the host in `providers.private_hosts`",
+            )
+        return listed if wanted is None else wanted
+
     def _changed(self, owner: ProviderOwner, row: AnyProvider, given: Mapping[str, Any]) -> dict[str, Any]:
         """The columns after a change."""
         kind, values = ProviderKind(row.kind), dict[str, Any]()
@@ -241,7 +257,7 @@ class ProviderStore:
         if "ca" in given:
             values["ca"] = clean_ca(given["ca"])
         if "local" in given or origin(address) != origin(row.address):
-            values["local"] = self._local(owner, kind, address, given.get("local"))
+            values["local"] = self.is_local(owner, kind, address, given.get("local"))
         if {"key", "headers"} & given.keys() or origin(address) != origin(row.address):
             values.update(self._changed_secret(owner, row, address, given))
         return {**values, "address": address}
@@ -283,19 +299,6 @@ class ProviderStore:
             "key_set_at": datetime.now(UTC) if secret.key is not None else None,
             "header_names": sorted(secret.headers),
         }
-
-    def _local(self, owner: ProviderOwner, kind: ProviderKind, address: str, wanted: bool | None) -> bool:
-        """Whether a provider counts as local. A project can claim it only for hosts that an operator has listed."""
-        if owner.project_id is None:
-            return local_by_default(kind, address) if wanted is None else wanted
-        listed = self.is_listed(address)
-        if wanted and not listed:
-            raise InvalidInput(
-                where="local",
-                problem="a project's provider is local only on a host that an operator has listed",
-                remedy="Leave it out, or ask an operator to list the host in `providers.private_hosts`",
-            )
-        return listed if wanted is None else wanted
 
     def _check_address(self, owner: ProviderOwner, address: str) -> None:
         if owner.project_id is not None:
