@@ -45,7 +45,7 @@ def _usable(read: Callable[[str], str], value: str) -> str:
 
 def _unreserved(name: str) -> str:
     if is_reserved(name):
-        raise ValueError(f"`{AUTO}` is reserved: it lets the router choose. Give the model another name")
+        raise ValueError(f"`{AUTO}` is reserved: it lets the router choose")
     return name
 
 
