@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from kairos.config_section import ApplyMode, Section, Share
 from kairos.errors import did_you_mean
 from kairos.model_address import Unusable, key_variable, model_address
+from kairos.model_names import AUTO, is_reserved
 
 PROTOCOLS = ("openai", "ollama", "anthropic")
 """The built-in protocols of model servers."""
@@ -42,6 +43,12 @@ def _usable(read: Callable[[str], str], value: str) -> str:
         raise PydanticCustomError("unusable", "{fault}", {"fault": str(fault)}) from None
 
 
+def _unreserved(name: str) -> str:
+    if is_reserved(name):
+        raise ValueError(f"`{AUTO}` is reserved: it lets the router choose")
+    return name
+
+
 def server_folder(text: str) -> str:
     """An absolute path on another machine. Raises `Unusable`.
 
@@ -61,7 +68,9 @@ class ModelSettings(Section):
     """One `[[models]]` entry: a model behind an address."""
 
     reach: ClassVar[ApplyMode] = ApplyMode.FILE
-    name: str = Field(min_length=1, max_length=200, description="Name in Kairos, unique.")
+    name: Annotated[str, AfterValidator(_unreserved)] = Field(
+        min_length=1, max_length=200, description="Name in Kairos, unique."
+    )
     upstream: str | None = Field(default=None, description="Name of the model on its server; defaults to `name`.")
     base_url: Annotated[str, AfterValidator(partial(_usable, model_address))] = Field(
         description="Address of its server: OpenAI-compatible ones with the version path (…/v1); it may have a query "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,17 +34,21 @@ SECRETS = {
     "ADDRESS": f"redis://:{PASSWORD}@h:1",
 }
 """Environment of the daemon. The first variable is named by `api_key_env`."""
-IN_MEMORY = "supplied-code-is-running"
+IN_MEMORY, RELEASED = b"supplied-code-is-running", b"released-code-may-end-it"
 HOLD_MARKER = f"""
 import time
 
 
-def test_marker_stays_in_memory_for_a_while():
-    marker = "-".join({IN_MEMORY.split("-")})
-    time.sleep(8)
-    assert marker
+def test_marker_is_overwritten():
+    marker = bytearray(b"-".join({IN_MEMORY.split(b"-")}))
+    while marker.startswith(b"supplied"):
+        time.sleep(0.01)
+    assert marker.startswith(b"released")
 """
-"""Tests of a task that keep a text in memory by which their process is found."""
+"""Tests of a task that keep a text in memory, by which their process is found. They end when it is overwritten."""
+
+
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 class HostedDaemon(DaemonProcess):
@@ -181,7 +186,7 @@ async def test_secrets_are_removed_from_the_environment_of_daemon_and_children(a
 async def test_memory_of_supplied_code_holds_no_secret(kind: Kind, addresses: Addresses):
     """Neither the keys of stored providers and of the environment nor the master key."""
     secrets = [secret.encode() for secret in (STORED_KEY, KEY, PASSWORD, MASTER_KEY)]
-    async with _daemon(kind, addresses) as daemon:
+    async with _daemon(kind, addresses, guardian={"test_seconds": 60}) as daemon:
         server = {"kind": "openai-compatible", "address": "http://127.0.0.1:9/v1", "key": STORED_KEY}
         made = await daemon.ask("POST", "/api/providers", {"name": f"stored for {kind}", **server})
         assert (made["has_key"], made["problem"]) == (True, None)
@@ -190,29 +195,64 @@ async def test_memory_of_supplied_code_holds_no_secret(kind: Kind, addresses: Ad
 
         verdict = asyncio.create_task(_verdict_with(daemon, HOLD_MARKER))
         running = await eventually(lambda: _supplied_code(own), 30, "supplied code runs", every_s=0.2)
+        searched = 0
         for process in running:
-            found = _memory(process)
-            assert [secret for secret in (*secrets, base64.b64decode(MASTER_KEY)) if secret in found] == []
+            async with _stopped(process):
+                found = _memory(process)
+                assert [secret for secret in (*secrets, base64.b64decode(MASTER_KEY)) if secret in found] == []
+                searched += IN_MEMORY in found
+                _overwrite(process, IN_MEMORY, RELEASED)
+        assert searched, "no process had the marker while it was stopped"
         assert (await verdict)["score"] == 1
 
 
 def _supplied_code(daemon: psutil.Process) -> list[psutil.Process]:
     """The processes below the daemon that hold the marker."""
-    return [process for process in daemon.children(recursive=True) if IN_MEMORY.encode() in _memory(process)]
+    return [process for process in daemon.children(recursive=True) if IN_MEMORY in _memory(process)]
+
+
+@asynccontextmanager
+async def _stopped(process: psutil.Process) -> AsyncIterator[None]:
+    """Stop a process during the block. Nothing happens if it has ended."""
+    try:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+            await eventually(lambda: process.status() in STOPPED, 10, "the process stops")
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def _memory(process: psutil.Process) -> bytes:
-    """The readable memory of a process; empty if it has ended."""
-    parts = []
-    try:
-        with open(f"/proc/{process.pid}/maps") as maps, open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory:
-            for line in maps:
-                area, permissions, *_, name = (*line.split(), "")
-                start, end = (int(address, 16) for address in area.split("-"))
-                if permissions.startswith("rw") and "/dev/" not in name:
-                    memory.seek(start)
-                    with suppress(OSError):
-                        parts.append(memory.read(end - start))
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
-    return b"".join(parts)
+    """The writable memory of a process; empty if it has ended."""
+    return b"".join(content for _, content in _areas(process))
+
+
+def _areas(process: psutil.Process) -> Iterator[tuple[int, bytes]]:
+    """The writable areas of a process's memory, with their addresses; none if it has ended."""
+    with (
+        suppress(FileNotFoundError, ProcessLookupError),
+        open(f"/proc/{process.pid}/maps") as maps,
+        open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory,
+    ):
+        for line in maps:
+            area, permissions, *_, name = (*line.split(), "")
+            start, end = (int(address, 16) for address in area.split("-"))
+            if permissions.startswith("rw") and "/dev/" not in name:
+                memory.seek(start)
+                with suppress(OSError):
+                    yield start, memory.read(end - start)
+
+
+def _overwrite(process: psutil.Process, old: bytes, new: bytes) -> None:
+    """Replace a text in the memory of a stopped process by one of the same length."""
+    assert len(old) == len(new)
+    places = [start + found.start() for start, content in _areas(process) for found in re.finditer(old, content)]
+    with (
+        suppress(FileNotFoundError, ProcessLookupError),
+        open(f"/proc/{process.pid}/mem", "r+b", buffering=0) as memory,
+    ):
+        for place in places:
+            memory.seek(place)
+            memory.write(new)

@@ -109,6 +109,16 @@ class TestListing:
         assert (loaded["name"], loaded["memory"], loaded["vram"], loaded["context"]) == ("smol:latest", 200, 150, 4096)
         assert loaded["until"] is None
 
+    async def test_wizard_and_page_describe_a_model_alike(self, operator: Caller, ollama: OllamaServer):
+        path = await shared(operator, ollama.base_url)
+        [installed] = (await operator.get(f"{path}/models"))["installed"]
+        [listed] = (await operator.get(path.replace("/ollama", "/models")))["models"]
+        assert (listed["name"], listed["context"]) == (installed["name"], installed["context"]) == ("smol:latest", 8192)
+        assert (installed["capabilities"], listed["capabilities"]) == (
+            ["completion", "tools"],
+            ["json_schema", "tools"],
+        )
+
     async def test_traits_are_asked_for_once(self, operator: Caller, ollama: OllamaServer):
         path = await shared(operator, ollama.base_url)
         for _ in range(3):

@@ -80,6 +80,17 @@ class TestStoredModels:
             assert refused.status in (409, 422), refused.body
         assert await names(operator) == {"echo"}
 
+    async def test_server_may_call_a_model_auto(self, operator: Caller, cloud: ModelServer):
+        """`auto` is reserved in the catalogue only. The names on a server are the server's own."""
+        provider = await create(operator, cloud, name="Auto")
+        added = await operator.post(f"/api/providers/{provider['id']}/models", {"models": [{"upstream": "auto"}]})
+        assert [(model["name"], model["upstream"]) for model in added["models"]] == [("openai-compatible/auto", "auto")]
+        refused = await operator.post(
+            f"/api/providers/{provider['id']}/models", {"models": [{"upstream": "auto", "name": " Auto "}]}
+        )
+        assert (refused.status, refused["code"]) == (422, "invalid_input")
+        assert "lets the router choose" in refused["detail"]
+
     async def test_models_are_added_all_or_none(self, operator: Caller, cloud: ModelServer):
         provider = await create(operator, cloud)
         body = {"models": [{"upstream": "large", "name": "new"}, {"upstream": "small", "name": "echo"}]}
@@ -311,6 +322,9 @@ class TestProjects:
             async with app.working():
                 task = await app.finished(await app.submit(model=name))
             assert (task.state, authorizations(cloud)) == (TaskState.SUCCEEDED, [f"Bearer {KEY}"])
+            server = {"kind": "openai-compatible", "address": cloud.base_url, "key": KEY}
+            tested = await owner.post("/api/project/providers/test", server)
+            assert {model["local"] for model in tested["models"]} == {made["local"]} == {True}, "an operator listed it"
             two = await other.post("/api/project/providers", draft(cloud.base_url, key=OTHER_KEY))
             same = await other.post(f"/api/project/providers/{two['id']}/models", body)
             assert same.status == 201, "another project may choose the same name"

@@ -37,6 +37,7 @@ def written(folder: Path, text: str) -> Path:
             7,
             "base_ulr: unknown key. Did you mean 'base_url'?",
         ),
+        ("[[models]]\nname = 'Auto'\nbase_url = 'http://127.0.0.1/v1'", 2, "models.0.name: `auto` is reserved"),
         (
             "[[models]]\nname = 'a'\nbase_url = 'http://127.0.0.1/v1'\n\n[[models]]\nname = 'b'",
             5,

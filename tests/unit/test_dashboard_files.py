@@ -24,9 +24,13 @@ def client(tmp_path: Path) -> TestClient:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/tasks", "/tasks/123", "/join", "/models/ollama/qwen2.5:7b", "/models/a@b-v1.2"]
+    "path",
+    [
+        *("/", "/tasks", "/tasks/123", "/models/details?name=a/b.c", "/tasks/a.js", "/favicon.png", "/assets"),
+        *("/apiary", "/a/api/b", "/x%0Ay", "/..%2f..%2fetc%2fpasswd.txt", "/%2e%2e/x.py"),
+    ],
 )
-def test_every_page_is_the_application(client: TestClient, path: str):
+def test_every_other_path_is_a_page_of_the_application(client: TestClient, path: str):
     answer = client.get(path)
     assert (answer.status_code, answer.text) == (200, "<!doctype html>the page")
     assert answer.headers["cache-control"] == "no-cache"
@@ -46,15 +50,17 @@ def test_files_with_a_digest_in_their_name_are_immutable(client: TestClient):
     assert same.status_code == 304
 
 
-@pytest.mark.parametrize(
-    "path", ["/assets/gone.js", "/favicon.png", "/tasks/a.js", "/..%2f..%2fetc%2fpasswd.txt", "/%2e%2e/x.py"]
-)
-def test_missing_file_gives_404(client: TestClient, path: str):
+@pytest.mark.parametrize("path", ["/assets/gone.js", "/assets/app-abc", "/assets/", "/assets/a/b"])
+def test_missing_asset_gives_404(client: TestClient, path: str):
     assert client.get(path).status_code == 404
 
 
-def test_api_paths_keep_their_error_format(client: TestClient):
-    assert client.get("/api/nothing").json()["code"] == "not_found"
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/nothing", "/api/nothing.js", "/api%2Fnothing"])
+def test_api_paths_keep_their_error_format(client: TestClient, path: str):
+    assert (client.get(path).status_code, client.get(path).json()["code"]) == (404, "not_found")
+
+
+def test_methods_that_change_something_are_refused(client: TestClient):
     assert client.post("/api/things").status_code == 405
     assert client.post("/tasks").status_code == 405
 

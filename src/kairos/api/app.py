@@ -30,8 +30,6 @@ from kairos.api.routes import (
     ollama,
     overview,
     plugins,
-    project_ollama,
-    project_providers,
     projects,
     providers,
     router,
@@ -48,39 +46,36 @@ DESCRIPTION = """Tasks, projects and models of one Kairos installation.
 Every request except health and sign-in needs `Authorization: Bearer …`; the token determines the project.
 Errors are problem documents (RFC 9457); their `detail` contains the problem and its remedy."""
 
-ROUTERS = tuple(
-    module.routes
-    for module in (
-        sign_in,
-        joining,
-        projects,
-        members,
-        keys,
-        users,
-        audit,
-        overview,
-        tasks,
-        checks,
-        events,
-        dataset,
-        training_plan,
-        training,
-        adapters,
-        agents,
-        plugins,
-        providers,
-        project_providers,
-        model_history,  # before `models`, whose paths end with any name
-        model_routing,
-        ollama,
-        project_ollama,
-        models,
-        router,
-        cache,
-        config,
-        daemons,
-        health,
-    )
+ROUTERS = (
+    sign_in.routes,
+    joining.routes,
+    projects.routes,
+    members.routes,
+    keys.routes,
+    users.routes,
+    audit.routes,
+    overview.routes,
+    tasks.routes,
+    checks.routes,
+    events.routes,
+    dataset.routes,
+    training_plan.routes,
+    training.routes,
+    adapters.routes,
+    agents.routes,
+    plugins.routes,
+    providers.shared,
+    providers.project,
+    model_history.routes,  # before `models`, whose paths end with any name
+    model_routing.routes,
+    ollama.shared,
+    ollama.project,
+    models.routes,
+    router.routes,
+    cache.routes,
+    config.routes,
+    daemons.routes,
+    health.routes,
 )
 """All routers of the API; tests iterate over them."""
 

@@ -1,6 +1,8 @@
 """Serve the dashboard's files, built from `dashboard/` by `make dashboard`, with a strict content security policy.
 
-Every path outside `/api` that is not a file is a page of the single-page application and gets `index.html`.
+Every path outside `/api` that is not a file is a page of the single-page application and gets `index.html`, which also
+shows that there is no such page. A missing file below `assets/` gives 404: a browser that still shows an older build
+must not read a page as a script.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ FILES = Path(__file__).parent.parent / "dashboard_files"
 INDEX = "index.html"
 HASHED = "assets/"
 """Folder of files whose names contain a digest of their content."""
-MODEL_PAGES = "models/"
-"""Pages whose addresses end with the name of a model, which may contain dots."""
 SMALLEST_GZIPPED = 1024
 
 HEADERS = {
@@ -45,7 +45,7 @@ restart Kairos after it.</p></html>"""
 class _OutsideApi(Convertor[str]):
     """Matches every path outside `/api`, so that the API returns its own 404 and 405."""
 
-    regex = r"(?!api(?:/|$)).*"
+    regex = r"(?!api(?:/|$))(?s:.*)"
 
     def convert(self, value: str) -> str:
         return value
@@ -78,17 +78,12 @@ def install(app: FastAPI, folder: Path = FILES) -> None:
     async def page(request: Request) -> Response:
         path: str = request.path_params["path"]
         file = files.get(path)
-        if file is None and _names_file(path):
+        if file is None and path.startswith(HASHED):
             raise HTTPException(404)
         return _answer(request, file or index)
 
     register_url_convertor("page", _OutsideApi())
     app.add_api_route("/{path:page}", page, methods=["GET", "HEAD"], include_in_schema=False)
-
-
-def _names_file(path: str) -> bool:
-    """Whether a path is that of a file and not of a page."""
-    return path.startswith(HASHED) or ("." in path.rpartition("/")[2] and not path.startswith(MODEL_PAGES))
 
 
 def _read(folder: Path) -> dict[str, _File]:

@@ -37,10 +37,11 @@ def rows_of(samples: list[tuple[str, str, str | None]]) -> list[ApprovedSample]:
 
 def contradict(one: tuple[str, str, str | None], other: tuple[str, str, str | None]) -> bool:
     """The definition, written a second time."""
-    prompts, answers, systems = zip(one, other, strict=True)
+    prompts, answers = (one[0], other[0]), (one[1], other[1])
+    systems = [system for system in (one[2], other[2]) if system is not None]
     if len({PROMPTS[prompt] for prompt in prompts}) == 2 or not all(answer.strip() for answer in answers):
         return False
-    if None not in systems and len({" ".join(system.lower().split()) for system in systems}) == 2:
+    if len({" ".join(system.lower().split()) for system in systems}) == 2:
         return False
     return len({_value(answer) for answer in answers}) == 2
 

@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from kairos.errors import InvalidInput
 from kairos.orchestration.providers.ollama.installed_models import (
     MOST_MODELS,
-    UNKNOWN,
     installed_models,
     loaded_models,
-    traits,
 )
 from kairos.orchestration.providers.ollama.model_name import clean_model_name, registry_of
 
@@ -43,6 +41,12 @@ def test_installed_model_is_read():
     )
     assert model.modified_at == datetime(2026, 11, 30, 11, 0, 0, 123456, tzinfo=UTC)
     assert not model.cloud
+
+
+@pytest.mark.parametrize("row", [{"name": "big", "remote_host": "https://ollama.com"}, {"name": "big:120b-cloud"}])
+def test_model_of_the_cloud_is_marked(row: dict[str, Any]):
+    [model] = installed_models({"models": [row]}) or []
+    assert model.cloud
 
 
 def test_loaded_model_is_read():
@@ -89,19 +93,11 @@ def test_empty_list_and_no_list_are_told_apart():
         assert loaded_models(other) is None
 
 
-def test_traits_are_read():
-    shown = {"model_info": {"llama.context_length": 8192}, "capabilities": ["tools", "completion", 5, "tools"]}
-    assert (traits(shown).context, traits(shown).capabilities) == (8192, ("completion", "tools"))
-    for odd in (None, [], {}, {"model_info": [], "capabilities": "tools"}, {"model_info": {"x.context_length": -5}}):
-        assert traits(odd) == UNKNOWN
-
-
 @given(JSON)
 def test_any_answer_is_read_without_an_error(answer: Any):
     for parse in (installed_models, loaded_models):
         assert parse(answer) is None or isinstance(parse(answer), list)
         assert isinstance(parse({"models": [answer]}), list)
-    assert isinstance(traits({"model_info": answer, "capabilities": answer}).context, int | None)
 
 
 @pytest.mark.parametrize(

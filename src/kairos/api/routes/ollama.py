@@ -1,4 +1,4 @@
-"""Endpoints for operators: the models on the Ollama servers of shared providers.
+"""Endpoints for the models on the Ollama servers of providers, shared ones and those of the active project.
 
 Ollama pulls from any host that a model's name contains, so only those who may choose an address may pull.
 """
@@ -9,12 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
-
-from kairos.api.access.auth import OperatorDep, Principal
 from kairos.api.components import depends_on
-from kairos.api.json_route import JsonRoute
-from kairos.api.problems import responses
 from kairos.api.routes.ollama_bodies import (
     OllamaModelName,
     OllamaOut,
@@ -26,12 +21,13 @@ from kairos.api.routes.ollama_bodies import (
     pull_out,
     pulls_out,
 )
+from kairos.api.routes.provider_routes import OwnerDep, ProviderRoutes
 from kairos.llm.calls.server_problems import ServerProblem
 from kairos.orchestration.providers.ollama.ollama_models import OllamaModels
 from kairos.orchestration.providers.ollama.pulls import OllamaPulls
-from kairos.orchestration.providers.provider_store import ProviderOwner
 
-routes = APIRouter(prefix="/api/providers/{provider_id}/ollama", tags=["providers"], route_class=JsonRoute)
+both = ProviderRoutes("/{provider_id}/ollama")
+shared, project = both.shared, both.project
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,43 +39,37 @@ class OllamaServices:
 ServicesDep = Annotated[OllamaServices, depends_on(OllamaServices)]
 
 
-@routes.get("/models", responses=responses(401, 403, 404, 409, 422, 503))
-async def list_ollama_models(services: ServicesDep, who: OperatorDep, provider_id: UUID) -> OllamaOut:
+@both.route("GET", "/models", 404, 409, 422)
+async def list_ollama_models(services: ServicesDep, owner: OwnerDep, provider_id: UUID) -> OllamaOut:
     """The models that are installed and loaded on an Ollama server, or the problem with it, within 20 seconds."""
     try:
-        return ollama_out(await services.models.list(_owner(who), provider_id))
+        return ollama_out(await services.models.list(owner, provider_id))
     except ServerProblem as problem:
         return ollama_problem_out(problem)
 
 
-@routes.delete("/models/{name:path}", status_code=204, responses=responses(401, 403, 404, 409, 422, 503))
-async def delete_ollama_model(
-    services: ServicesDep, who: OperatorDep, provider_id: UUID, name: OllamaModelName
-) -> None:
+@both.route("DELETE", "/models/{name:path}", 404, 409, 422, status_code=204)
+async def delete_ollama_model(services: ServicesDep, owner: OwnerDep, provider_id: UUID, name: OllamaModelName) -> None:
     """Delete a model from the server's disk. 409 while the catalogue has it."""
-    await services.models.delete(_owner(who), provider_id, name)
+    await services.models.delete(owner, provider_id, name)
 
 
-@routes.get("/pulls", responses=responses(401, 403, 404, 409, 422, 503))
-async def list_pulls(services: ServicesDep, who: OperatorDep, provider_id: UUID) -> PullList:
+@both.route("GET", "/pulls", 404, 409, 422)
+async def list_pulls(services: ServicesDep, owner: OwnerDep, provider_id: UUID) -> PullList:
     """The pulls of the last day, newest first, on whichever daemon they run."""
-    return pulls_out(await services.pulls.list(_owner(who), provider_id))
+    return pulls_out(await services.pulls.list(owner, provider_id))
 
 
-@routes.post("/pulls", status_code=202, responses=responses(401, 403, 404, 409, 413, 422, 503))
-async def start_pull(services: ServicesDep, who: OperatorDep, provider_id: UUID, body: PullBody) -> PullOut:
+@both.route("POST", "/pulls", 404, 409, 413, 422, status_code=202)
+async def start_pull(services: ServicesDep, owner: OwnerDep, provider_id: UUID, body: PullBody) -> PullOut:
     """Let the server download a model. 409 if two of its pulls are running, or one of the same model.
 
     The pull runs for at most 12 hours. A repeated one continues where the last one stopped.
     """
-    return pull_out(await services.pulls.start(_owner(who), provider_id, body.model, insecure=body.insecure))
+    return pull_out(await services.pulls.start(owner, provider_id, body.model, insecure=body.insecure))
 
 
-@routes.post("/pulls/{pull_id}/cancel", responses=responses(401, 403, 404, 409, 422, 503))
-async def cancel_pull(services: ServicesDep, who: OperatorDep, provider_id: UUID, pull_id: UUID) -> PullOut:
+@both.route("POST", "/pulls/{pull_id}/cancel", 404, 409, 422)
+async def cancel_pull(services: ServicesDep, owner: OwnerDep, provider_id: UUID, pull_id: UUID) -> PullOut:
     """Ask for the end of a pull, which takes about a second. Returns it as it is now."""
-    return pull_out(await services.pulls.cancel(_owner(who), provider_id, pull_id))
-
-
-def _owner(who: Principal) -> ProviderOwner:
-    return ProviderOwner(who.user_id)
+    return pull_out(await services.pulls.cancel(owner, provider_id, pull_id))

@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 from kairos.api.access.auth import Body
 from kairos.api.routes.provider_bodies import ServerProblemOut
 from kairos.fine_tuning.adapters.ollama_calls import full_name
+from kairos.llm.calls.ollama_traits import OllamaTraits
 from kairos.llm.calls.server_problems import ServerProblem
 from kairos.llm.catalog.stored_models import catalog_name
-from kairos.orchestration.providers.ollama.installed_models import InstalledModel, LoadedModel, OllamaTraits
+from kairos.orchestration.providers.ollama.installed_models import InstalledModel, LoadedModel
 from kairos.orchestration.providers.ollama.model_name import LONGEST
 from kairos.orchestration.providers.ollama.ollama_models import OllamaListing
 from kairos.orchestration.providers.ollama.pull_board import PullRecord, PullState

@@ -8,10 +8,12 @@ and the answer contains the time for loading the model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kairos.http import joined, server_root
 from kairos.llm.answers.ollama_answer import OllamaAnswerParser
+from kairos.llm.calls.ollama_traits import OllamaTraits, is_remote, traits
 from kairos.llm.calls.provider import Feature, Framing, ListedModel, ServerRequest
 from kairos.llm.calls.request_form import (
     answer_limit,
@@ -26,7 +28,7 @@ from kairos.llm.calls.request_form import (
     stops,
     text_of,
 )
-from kairos.llm.calls.server import Server, named, positive
+from kairos.llm.calls.server import Server, named
 from kairos.llm.catalog.catalog import FREE, Model
 
 OPTIONS = frozenset(
@@ -162,21 +164,16 @@ def _function(function: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(name: str, row: Mapping[str, Any]) -> ListedModel:
-    remote = bool(row.get("remote_host")) or name.endswith(("-cloud", ":cloud"))
+    remote = is_remote(name, row)
     return ListedModel(name, price=None if remote else FREE, local=not remote)
 
 
 def _shown(name: str, shown: Mapping[str, Any]) -> ListedModel:
-    info, reported = shown.get("model_info"), shown.get("capabilities")
-    info = info if isinstance(info, Mapping) else {}
-    contexts = (positive(value) for key, value in info.items() if str(key).endswith(".context_length"))
-    listed = _listed(name, shown)
-    return ListedModel(
-        name,
-        context=next((tokens for tokens in contexts if tokens), None),
-        capabilities=frozenset(ours for theirs, ours in CAPABILITIES.items() if theirs in reported)
-        if isinstance(reported, list)
-        else None,
-        price=listed.price,
-        local=listed.local,
-    )
+    found = traits(shown)
+    return replace(_listed(name, shown), context=found.context, capabilities=_capabilities(found))
+
+
+def _capabilities(found: OllamaTraits) -> frozenset[str] | None:
+    if found.capabilities is None:
+        return None
+    return frozenset(ours for theirs, ours in CAPABILITIES.items() if theirs in found.capabilities)

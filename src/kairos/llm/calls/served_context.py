@@ -18,6 +18,7 @@ from typing import Any
 from kairos.background_tasks import every
 from kairos.http import HttpClient, HttpError, HttpLimits, joined, server_root
 from kairos.llm.calls.model_traits import MIN_CONTEXT, ModelTraits
+from kairos.llm.calls.ollama_traits import traits
 from kairos.llm.calls.provider_errors import UnknownProtocol
 from kairos.llm.calls.providers import Providers
 from kairos.llm.catalog.catalog import AdapterHost, Model
@@ -193,9 +194,7 @@ def self_hosted(model: Model) -> bool:
 
 def _shown(shown: Mapping[str, Any]) -> ServedContext | None:
     """Parse the reply of `/api/show` for a model that is not loaded."""
-    info = shown.get("model_info")
-    info = info if isinstance(info, Mapping) else {}
-    trained = next((_tokens(value) for key, value in info.items() if str(key).endswith(".context_length")), None)
+    trained = _tokens(traits(shown).context)
     if "remote_host" in shown:  # a model of Ollama's cloud
         return ServedContext(trained) if trained else None
     set_to = re.search(r"^num_ctx\s+(\d{1,9})\s*$", str(shown.get("parameters") or "")[:10_000], re.MULTILINE)

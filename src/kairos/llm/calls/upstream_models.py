@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 
 from kairos.http import HttpClient, HttpError, HttpLimits, plain_address
-from kairos.llm.calls.provider import ListedModel, Provider
+from kairos.llm.calls.ollama_traits import described
+from kairos.llm.calls.provider import ListedModel
 from kairos.llm.calls.providers import BUILT_IN
 from kairos.llm.calls.server import Server
 from kairos.llm.calls.server_problems import ServerProblem, no_models, problem_of
@@ -21,8 +20,6 @@ from kairos.llm.catalog.provider_secrets import ProviderSecret
 LIMITS = HttpLimits(connect_s=5.0, first_byte_s=10.0, idle_s=5.0, total_s=15.0, body_bytes=16 * 1024 * 1024)
 NAME_LENGTH = 200
 MIN_CONTEXT = 256
-MOST_DESCRIBED, DESCRIBED_AT_ONCE, DESCRIBING_S = 40, 8, 4.0
-"""Ollama reports context and capabilities for one model at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class UpstreamModel:
 async def list_upstream(http: HttpClient, place: Place) -> list[UpstreamModel]:
     """The models of a server, those with a known price first. Raises `ServerProblem`, also if it lists none.
 
-    One request; on Ollama, one more for each of the first `MOST_DESCRIBED` models.
+    One request; on Ollama, one more for each model that is described.
     """
     secret = place.secret
     server = Server(http, place.address, secret.key, LIMITS, secret.headers, place.ca, place.public_only)
@@ -71,7 +68,8 @@ async def list_upstream(http: HttpClient, place: Place) -> list[UpstreamModel]:
     if not usable:
         raise no_models(place.kind, plain_address(place.address))
     if place.kind is ProviderKind.OLLAMA:
-        usable |= await _described(provider, server, sorted(usable)[:MOST_DESCRIBED])
+        found = await described(sorted(usable), partial(provider.describe, server))
+        usable |= {name: replace(model, name=name) for name, model in found.items()}
     models = [_upstream(place.kind, model) for model in usable.values()]
     return sorted(models, key=lambda model: (model.price is None, model.name))
 
@@ -84,22 +82,6 @@ def dated_price(kind: ProviderKind, name: str) -> DatedPrice | None:
 
 def _has_usable_name(model: ListedModel) -> bool:
     return bool(model.name.strip()) and model.name.isprintable() and len(model.name) <= NAME_LENGTH
-
-
-async def _described(provider: Provider, server: Server, names: Sequence[str]) -> dict[str, ListedModel]:
-    """What the server reports of each model within `DESCRIBING_S`."""
-    slots = asyncio.Semaphore(DESCRIBED_AT_ONCE)
-    found: dict[str, ListedModel] = {}
-
-    async def describe(name: str) -> None:
-        async with slots:
-            with suppress(HttpError):
-                found[name] = replace(await provider.describe(server, name), name=name)
-
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DESCRIBING_S):
-            await asyncio.gather(*map(describe, names))
-    return found
 
 
 def _upstream(kind: ProviderKind, model: ListedModel) -> UpstreamModel:

@@ -45,6 +45,7 @@ from kairos.llm.routing.routing_errors import ModelBeingProbed, ModelWithdrawn, 
 from kairos.llm.routing.selection import ModelSelector, ScoreInputs
 from kairos.llm.routing.statistics import RouterWeights, Statistics
 from kairos.llm.routing.task_types import TaskType, TaskTypes, prompt_of, statistics_key
+from kairos.model_names import AUTO
 from kairos.monitoring.performance_tracker import CallOrigin, ModelCall, add_calls
 from kairos.monitoring.shared_statistics import MeasuredAnswer, SharedStatistics, StoreQualities, store_nothing
 from kairos.tenancy import ProjectId, new_id
@@ -86,7 +87,7 @@ class LLMRouter:
         cache: ResponseCache,
         database: Database,
         may_probe: Callable[[str], Awaitable[bool]],
-        default_model: str = "auto",
+        default_model: str = AUTO,
     ) -> None:
         self.catalog = catalog
         self.health = health
@@ -362,7 +363,7 @@ class LLMRouter:
 
     def _named(self, context: CallContext) -> str | None:
         name = context.options.model or self.default_model
-        return None if name == "auto" else name
+        return None if name == AUTO else name
 
     async def _task_type(self, context: CallContext, request: ChatRequest) -> TaskType:
         prompt = context.prompt if context.prompt is not None else prompt_of(request.messages)

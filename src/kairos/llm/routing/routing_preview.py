@@ -13,6 +13,7 @@ from kairos.llm.catalog.catalog import Model
 from kairos.llm.routing.decision import Decision, Request
 from kairos.llm.routing.scoring import DecisionKind, Exclusion, Score, Term, weighted_terms
 from kairos.llm.routing.selection import ModelSelector
+from kairos.model_names import AUTO
 from kairos.tenancy import ProjectId
 
 MEDIAN_BUCKET = 0.5
@@ -115,7 +116,7 @@ class RoutingPreview:
             project_id,
             typical.task_type,
             local_only=local_only,
-            model=None if named == "auto" else named,
+            model=None if named == AUTO else named,
             canary_bucket=MEDIAN_BUCKET if model.share >= 1.0 else 0.0,
         )
         tokens = typical.input_tokens

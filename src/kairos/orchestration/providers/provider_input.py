@@ -15,6 +15,7 @@ from kairos.http_tls import certificates
 from kairos.llm.calls.upstream_models import dated_price
 from kairos.llm.catalog.provider_kinds import KINDS, ProviderKind, is_private_host
 from kairos.model_address import Unusable, clean_key, model_address
+from kairos.model_names import AUTO, is_reserved
 from kairos.public_addresses import is_listed
 from kairos.secret_shapes import is_secret_name
 
@@ -156,10 +157,17 @@ def clean_ca(text: str | None) -> str | None:
 def plain_name(name: str, where: str) -> str:
     """A name without surrounding white space. Raises `InvalidInput`."""
     cleaned = name.strip()
-    if not cleaned or not cleaned.isprintable() or cleaned.lower() == "auto":
-        problem = "`auto` is reserved" if cleaned.lower() == "auto" else "it is empty or has control characters"
-        raise InvalidInput(where=where, problem=problem, remedy="Choose another name")
+    if not cleaned or not cleaned.isprintable():
+        raise InvalidInput(where=where, problem="it is empty or has control characters", remedy="Choose another name")
     return cleaned
+
+
+def model_name(name: str) -> str:
+    """The name of a model in the catalogue, without surrounding white space. Raises `InvalidInput`."""
+    if is_reserved(name):
+        problem = f"`{AUTO}` is reserved: it lets the router choose"
+        raise InvalidInput(where="name", problem=problem, remedy="Choose another name")
+    return plain_name(name, "name")
 
 
 def check_project_address(address: str, allowed: Sequence[str]) -> None:

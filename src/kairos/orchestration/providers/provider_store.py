@@ -35,6 +35,7 @@ from kairos.orchestration.providers.provider_input import (
     clean_ca,
     clean_headers,
     clean_secret,
+    model_name,
     plain_name,
     price_values,
 )
@@ -107,7 +108,7 @@ class ProviderStore:
             "name": plain_name(draft.name, "name"),
             "kind": draft.kind,
             "address": address,
-            "local": self._local(owner, draft.kind, address, draft.local),
+            "local": self.is_local(owner, draft.kind, address, draft.local),
             "ca": clean_ca(draft.ca),
             **self._sealed(secret, SecretPlace(provider_id, owner.project_id, address)),
         }
@@ -230,6 +231,22 @@ class ProviderStore:
         host = urlsplit(address).hostname or ""
         return is_listed(host, literal(host), self._settings.providers.private_hosts)
 
+    def is_local(self, owner: ProviderOwner, kind: ProviderKind, address: str, wanted: bool | None) -> bool:
+        """Whether a provider counts as local; `wanted` is what its owner says.
+
+        Raises `InvalidInput` if a project claims it for a host that no operator has listed.
+        """
+        if owner.project_id is None:
+            return local_by_default(kind, address) if wanted is None else wanted
+        listed = self.is_listed(address)
+        if wanted and not listed:
+            raise InvalidInput(
+                where="local",
+                problem="a project's provider is local only on a host that an operator has listed",
+                remedy="Leave it out, or ask an operator to list the host in `providers.private_hosts`",
+            )
+        return listed if wanted is None else wanted
+
     def _changed(self, owner: ProviderOwner, row: AnyProvider, given: Mapping[str, Any]) -> dict[str, Any]:
         """The columns after a change."""
         kind, values = ProviderKind(row.kind), dict[str, Any]()
@@ -240,7 +257,7 @@ class ProviderStore:
         if "ca" in given:
             values["ca"] = clean_ca(given["ca"])
         if "local" in given or origin(address) != origin(row.address):
-            values["local"] = self._local(owner, kind, address, given.get("local"))
+            values["local"] = self.is_local(owner, kind, address, given.get("local"))
         if {"key", "headers"} & given.keys() or origin(address) != origin(row.address):
             values.update(self._changed_secret(owner, row, address, given))
         return {**values, "address": address}
@@ -283,19 +300,6 @@ class ProviderStore:
             "header_names": sorted(secret.headers),
         }
 
-    def _local(self, owner: ProviderOwner, kind: ProviderKind, address: str, wanted: bool | None) -> bool:
-        """Whether a provider counts as local. A project can claim it only for hosts that an operator has listed."""
-        if owner.project_id is None:
-            return local_by_default(kind, address) if wanted is None else wanted
-        listed = self.is_listed(address)
-        if wanted and not listed:
-            raise InvalidInput(
-                where="local",
-                problem="a project's provider is local only on a host that an operator has listed",
-                remedy="Leave it out, or ask an operator to list the host in `providers.private_hosts`",
-            )
-        return listed if wanted is None else wanted
-
     def _check_address(self, owner: ProviderOwner, address: str) -> None:
         if owner.project_id is not None:
             check_project_address(address, self._settings.providers.private_hosts)
@@ -303,7 +307,7 @@ class ProviderStore:
     def _free_name(self, owner: ProviderOwner, row: AnyProvider, draft: ModelDraft, taken: set[str]) -> str:
         """The name of a new model: the given one, or `kind/model`, or `provider/model`. Raises `Duplicate`."""
         if draft.name is not None and draft.name.strip():
-            wanted = [plain_name(draft.name, "name")]
+            wanted = [model_name(draft.name)]
         else:
             plain = prices.plain_id(row.kind, plain_name(draft.upstream, "upstream"))
             wanted = [f"{row.kind}/{plain}", f"{row.name}/{plain}"]

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from kairos.llm.calls.ollama_traits import is_remote, short_text
 from kairos.orchestration.providers.ollama.model_name import LONGEST
 
 MOST_MODELS = 1000
 MOST_BYTES = 2**50
 MOST_TOKENS = 2**31 - 1
-MOST_CAPABILITIES = 20
-LONGEST_TEXT = 40
 UNLIMITED = timedelta(days=365)
 """Ollama reports a time centuries from now for a model that is never unloaded."""
 
@@ -38,19 +37,6 @@ class InstalledModel:
     modified_at: datetime | None = None
     cloud: bool = False
     """Whether Ollama forwards its requests to another host."""
-
-
-@dataclass(frozen=True, slots=True)
-class OllamaTraits:
-    """What `/api/show` reports of a model. None is unknown."""
-
-    context: int | None = None
-    """Tokens that it was trained for."""
-    capabilities: tuple[str, ...] | None = None
-    """In Ollama's terms: completion, tools, vision, thinking, insert, embedding."""
-
-
-UNKNOWN = OllamaTraits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +66,13 @@ def installed_models(answer: Any) -> list[InstalledModel] | None:
             name,
             InstalledModel(
                 name,
-                digest=_short_text(row.get("digest"), 100) or "",
+                digest=short_text(row.get("digest"), 100) or "",
                 size=count(row.get("size"), MOST_BYTES),
-                parameters=_short_text(details.get("parameter_size")),
-                quantization=_short_text(details.get("quantization_level")),
-                family=_short_text(details.get("family")),
+                parameters=short_text(details.get("parameter_size")),
+                quantization=short_text(details.get("quantization_level")),
+                family=short_text(details.get("family")),
                 modified_at=_time(row.get("modified_at")),
-                cloud=bool(row.get("remote_host")),
+                cloud=is_remote(name, row),
             ),
         )
     return sorted(found.values(), key=lambda model: model.name)
@@ -109,20 +95,6 @@ def loaded_models(answer: Any) -> list[LoadedModel] | None:
     ]
 
 
-def traits(answer: Any) -> OllamaTraits:
-    """What an answer of `/api/show` states."""
-    if not isinstance(answer, Mapping):
-        return UNKNOWN
-    info, stated = answer.get("model_info"), answer.get("capabilities")
-    info = info if isinstance(info, Mapping) else {}
-    contexts = (count(value, MOST_TOKENS) for key, value in info.items() if str(key).endswith(".context_length"))
-    texts = [_short_text(one) for one in stated[:MOST_CAPABILITIES]] if isinstance(stated, list) else None
-    return OllamaTraits(
-        context=next((tokens for tokens in contexts if tokens), None),
-        capabilities=None if texts is None else tuple(sorted({text for text in texts if text})),
-    )
-
-
 def count(value: Any, most: int) -> int | None:
     """A whole number in [0, most]; None for anything else."""
     return value if type(value) is int and 0 <= value <= most else None
@@ -141,11 +113,6 @@ def _named(rows: list[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         name = (row.get("name") or row.get("model")) if isinstance(row, Mapping) else None
         if isinstance(name, str) and name.strip() and name.isprintable() and len(name) <= LONGEST:
             yield name, row
-
-
-def _short_text(value: Any, longest: int = LONGEST_TEXT) -> str | None:
-    usable = isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= longest
-    return value if usable else None
 
 
 def _time(value: Any) -> datetime | None:

@@ -14,15 +14,14 @@ import orjson
 
 from kairos.errors import KairosError
 from kairos.http import HttpClient, HttpCut, HttpError, HttpLimits, HttpStatus, joined, plain_address, server_root
+from kairos.llm.calls.ollama_traits import OllamaTraits, traits
 from kairos.llm.calls.server_problems import ServerProblem, ServerProblemKind
 from kairos.llm.calls.upstream_models import Place, explained
 from kairos.orchestration.providers.ollama.installed_models import (
     InstalledModel,
     LoadedModel,
-    OllamaTraits,
     installed_models,
     loaded_models,
-    traits,
 )
 from kairos.orchestration.providers.ollama.pull_problem import RESUMES, PullProblem, pull_problem, stopped_early
 from kairos.orchestration.providers.ollama.pull_stream import PullGarbled, PullProgress, PullRefused, PullStream

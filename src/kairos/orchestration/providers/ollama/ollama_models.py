@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,10 +14,11 @@ from kairos.db.repositories.access import people
 from kairos.errors import Conflict
 from kairos.fine_tuning.adapters.ollama_calls import full_name
 from kairos.http import server_root
+from kairos.llm.calls.ollama_traits import UNKNOWN, OllamaTraits, described
 from kairos.llm.calls.server_problems import ServerProblem, ServerProblemKind
 from kairos.llm.catalog.catalog import Catalog
 from kairos.llm.catalog.stored_models import catalog_name
-from kairos.orchestration.providers.ollama.installed_models import UNKNOWN, InstalledModel, LoadedModel, OllamaTraits
+from kairos.orchestration.providers.ollama.installed_models import InstalledModel, LoadedModel
 from kairos.orchestration.providers.ollama.managed_ollama import ManagedOllama
 from kairos.orchestration.providers.ollama.model_name import clean_model_name
 from kairos.orchestration.providers.ollama.ollama_servers import OllamaServers
@@ -27,10 +27,6 @@ from kairos.orchestration.providers.provider_store import ProviderOwner, StoredP
 AT_ONCE = 8
 LIMIT_S = 20.0
 """Longest time of a listing, waiting for others included."""
-DESCRIBE_S = 5.0
-"""Longest time for the contexts and capabilities of all models; those that are missing then are unknown."""
-MOST_DESCRIBED = 200
-DESCRIBED_AT_ONCE = 4
 MOST_KEPT = 2000
 MOST_NAMED = 5
 
@@ -94,18 +90,12 @@ class OllamaModels:
 
     async def _describe(self, server: ManagedOllama, provider_id: UUID, models: Sequence[InstalledModel]) -> None:
         """Ask for the context and the capabilities of models that are not known yet."""
-        unknown = [model for model in models if _key(provider_id, model) not in self._traits][:MOST_DESCRIBED]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DESCRIBE_S):
-                for start in range(0, len(unknown), DESCRIBED_AT_ONCE):
-                    some = unknown[start : start + DESCRIBED_AT_ONCE]
-                    await asyncio.gather(*(self._describe_one(server, provider_id, model) for model in some))
-
-    async def _describe_one(self, server: ManagedOllama, provider_id: UUID, model: InstalledModel) -> None:
-        with suppress(ServerProblem):
-            self._traits[_key(provider_id, model)] = await server.describe(model.name)
-            while len(self._traits) > MOST_KEPT:
-                self._traits.popitem(last=False)
+        unknown = {model.name: _key(provider_id, model) for model in models}
+        unknown = {name: key for name, key in unknown.items() if key not in self._traits}
+        for name, traits in (await described(list(unknown), server.describe)).items():
+            self._traits[unknown[name]] = traits
+        while len(self._traits) > MOST_KEPT:
+            self._traits.popitem(last=False)
 
     def _check_unused(self, owner: ProviderOwner, found: StoredProvider, name: str) -> None:
         """Raise `Conflict` if the catalogue has the model, whichever provider or entry it belongs to."""
