@@ -18,6 +18,8 @@ CONTROL_TOKENS = 40
 """A right answer to a control prompt begins with, or contains early, one of its terms."""
 REPLAY_TOKENS = 160
 CALL_S = 180.0
+AT_ONCE = 2
+"""Calls to one model at once: more would keep other callers of its server waiting."""
 TRIES = 3
 PAUSES_S = (0.5, 2.0)
 

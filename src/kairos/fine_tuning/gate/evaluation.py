@@ -19,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from kairos.background_tasks import gather
+from kairos.fine_tuning.gate.asking import AT_ONCE
 from kairos.fine_tuning.gate.general_ability import (
     AnsweredQuestion,
     GeneralAbility,
@@ -39,8 +40,6 @@ MOST_EXACT = 14
 """Differences up to which all 2^n signs are tried; for more, as many random ones."""
 MOST_KEPT = 120
 """Control prompts whose answers are stored, changed ones first."""
-AT_ONCE = 4
-"""Prompts asked concurrently."""
 
 
 class GateOutcome(StrEnum):

@@ -13,10 +13,9 @@ from typing import Any
 from kairos.background_tasks import gather
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts, general_ability
-from kairos.fine_tuning.gate.asking import CONTROL_TOKENS, REPLAY_TOKENS, ask, greedy
+from kairos.fine_tuning.gate.asking import AT_ONCE, CONTROL_TOKENS, REPLAY_TOKENS, ask, greedy
 from kairos.fine_tuning.gate.base_answers import BaseAnswer, BaseAnswers, identity_of
 from kairos.fine_tuning.gate.evaluation import (
-    AT_ONCE,
     GatePrompt,
     GateReport,
     Grader,

@@ -18,13 +18,12 @@ from typing import Any
 
 from kairos.background_tasks import gather
 from kairos.fine_tuning.gate import loss_test
+from kairos.fine_tuning.gate.asking import AT_ONCE
 from kairos.fine_tuning.gate.control_prompts import ControlPrompt
 from kairos.fine_tuning.gate.loss_test import Loss
 
 LOOK = 20
 """Prompts between two looks at the result."""
-AT_ONCE = 4
-"""Questions asked concurrently."""
 Z_CONTEXT = 2.33
 """One-sided 99 % of the normal distribution, for a loss in one context only."""
 

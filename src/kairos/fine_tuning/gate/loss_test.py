@@ -18,8 +18,8 @@ FALSE_PROMOTIONS = 0.02
 FALSE_REFUSALS = 0.05
 """Probability that an adapter which lost nothing is refused."""
 NOMINAL_PROMOTIONS, NOMINAL_REFUSALS = 0.008, 0.02
-"""The rates that the bounds are computed for. Repeated looks with an estimated variance double them: with 420 prompts
-and 8 to 28 % changed answers, the actual rates were at most 0.019 and 0.045 (`benchmarks/gate_power.py`)."""
+"""The rates that the bounds are computed for. Repeated looks with an estimated variance double them: with 500 prompts
+and 8 to 28 % changed answers, the actual rates were at most 0.018 and 0.045 (`benchmarks/gate_power.py`)."""
 FEWEST_PROMPTS = 80
 """No decision before: the variance is not known well enough."""
 PRIOR_VARIANCE, PRIOR_PROMPTS = 0.1, 10

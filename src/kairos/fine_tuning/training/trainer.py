@@ -49,8 +49,8 @@ LIBRARIES_BYTES = 1536 * 2**20
 GGUF_FACTOR, GGUF_DISK_FACTOR = 14, 9
 """Multiples of the size of a 4-bit file for training on a CPU: float32 weights while loading, and the optimiser."""
 FOLDER_FACTOR = 1.5
-ADAPTER_BYTES = 128 * 2**20
-"""Checkpoints and the adapter."""
+ADAPTER_BYTES = 256 * 2**20
+"""Checkpoints and candidates."""
 
 
 class CannotTrain(KairosError):

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from kairos.background_tasks import gather
 from kairos.config import FineTuningSettings
 from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.asking import CONTROL_TOKENS, ask, greedy
+from kairos.fine_tuning.gate.asking import AT_ONCE, CONTROL_TOKENS, ask, greedy
 from kairos.fine_tuning.gate.base_answers import BaseAnswer, BaseAnswers, identity_of
-from kairos.fine_tuning.gate.evaluation import AT_ONCE, GatePrompt, Grader
+from kairos.fine_tuning.gate.evaluation import GatePrompt, Grader
 from kairos.fine_tuning.gate.gate import OnProgress
 from kairos.fine_tuning.gate.general_ability import PromptContext, Question, Sampling
 from kairos.fine_tuning.training.process.job import GGUF, TrainingPhase
