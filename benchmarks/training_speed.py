@@ -54,7 +54,7 @@ job = Job.read(folder)
 where, gpu = base_model._folder(job), torch.cuda.is_available()
 model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.bfloat16 if gpu else torch.float32)
 tokenizer = AutoTokenizer.from_pretrained(where)
-base_model._own_pad_token(tokenizer)
+base_model._set_pad_token(tokenizer)
 arguments = loop._arguments(folder / "plain", job, int(sys.argv[2]), evaluate=False)
 trainer = SFTTrainer(model=model, args=arguments, train_dataset=loop._dataset(read_examples(folder / TRAIN)),
                      processing_class=tokenizer, peft_config=loop._lora(job.settings))

@@ -2,7 +2,7 @@
 
 A candidate is the adapter after some step, at some strength. All candidates answer the selection samples. Of those that
 learned most, the one with the most steps is tried first, then earlier ones, then weaker ones, until one loses no more
-than half the margin on the control prompts of the selection.
+than the margin on control prompts. The gate measures more exactly.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 STRENGTHS = (1.0, 0.8, 0.6)
 """Tried in this order if the candidate at full strength lost too much general ability."""
 MOST_SAMPLES = 12
+MOST_PROMPTS = 80
+"""Control prompts per candidate: half a minute of one core for the embedded model."""
 MOST_TRIED = 4
 """Candidates that answer the control prompts."""
 GREEDY = Sampling(0.0, None)
@@ -136,7 +138,7 @@ class CandidateSelection:
         return Selection(rated[number], tuple(rated))
 
     def _is_enough(self, candidate: RatedCandidate, best: float) -> bool:
-        return (candidate.learned or 0.0) >= best and (candidate.kept or 0.0) >= -self._settings.margin / 2
+        return (candidate.learned or 0.0) >= best and (candidate.kept or 0.0) >= -self._settings.margin
 
 
 class _Rating:
@@ -148,7 +150,7 @@ class _Rating:
         self._known = known
         self._questions = [
             Question(number, prompt, list(PromptContext)[number % len(PromptContext)], GREEDY)
-            for number, prompt in enumerate(control_prompts.selection())
+            for number, prompt in enumerate(control_prompts.selection()[:MOST_PROMPTS])
         ]
         self._system = system
 
