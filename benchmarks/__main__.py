@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SHARED = ("learning_bench.py",)
+SHARED = ("learning_bench.py", "learning_run.py")
 """Files that only other benchmarks import."""
 
 

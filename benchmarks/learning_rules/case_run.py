@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from uuid import UUID
 
-from benchmarks.learning_bench import AnswerFile, fresh_prompts, ignore_progress, ignore_reports, messages
+from benchmarks.learning_bench import AnswerFile, fresh_prompts, messages
 from benchmarks.learning_rules.catalogue import RULES
 from benchmarks.learning_rules.results import Case, CaseResult, Seconds, Shares, TrySummary
 from benchmarks.learning_rules.rule import Rule, RuleTask
+from benchmarks.learning_run import LearningRuns
 from kairos.agents.execution import SYSTEM
 from kairos.config import FineTuningSettings
 from kairos.embedded.model import SHA256, check_weights
 from kairos.fine_tuning.adapters.deployments import GateModels
 from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
-from kairos.fine_tuning.dataset.split import ApprovedSample, Part, split
+from kairos.fine_tuning.dataset.split import ApprovedSample, Part
 from kairos.fine_tuning.gate.base_answers import FOLDER as BASE_ANSWERS
-from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt, GateReport, Grader
-from kairos.fine_tuning.gate.gate import Gate
-from kairos.fine_tuning.training.process.job import GGUF, TrainingSettings
+from kairos.fine_tuning.gate.evaluation import GatePrompt, Grader
+from kairos.fine_tuning.training.process.job import GGUF
 from kairos.fine_tuning.training.trainer import Trainer
-from kairos.fine_tuning.tries.recipes import Recipe
-from kairos.fine_tuning.tries.selection import MOST_SAMPLES, CandidateSelection
-from kairos.fine_tuning.tries.tries import Tries, Try, TrySamples, adapter_of, improve
+from kairos.fine_tuning.tries.tries import Try
 from kairos.llm.calls.providers import ChatRequest, Providers
 from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
 
-BASE = "smollm2-135m"
 PROJECT = ProjectId(UUID(int=0))
 ANSWER_TOKENS = 64
 """Of an answer outside the gate. A right one takes at most 25."""
@@ -41,21 +36,6 @@ CALL_S = 180.0
 CASE_S = 7200.0
 SLOTS = 2
 """Calls at once: the embedded model's slots."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """The samples, tries, report and durations of a run."""
-
-    parts: Mapping[Part, Sequence[ApprovedSample]]
-    tries: Sequence[Try]
-    report: GateReport
-    adapter: Path
-    seconds: float
-
-    @property
-    def training_s(self) -> float:
-        return sum(one.seconds for one in self.tries)
 
 
 class CaseRunner:
@@ -69,10 +49,10 @@ class CaseRunner:
         self._folder = folder
         self._providers = providers
         self._answers = answers
-        self._settings = settings
         self._trainer = Trainer(settings, folder / "models")
         self._one_off = OneOffModels(folder)
         self._weights = check_weights()
+        self._runs = LearningRuns(folder, providers, settings, self._trainer, self._one_off)
         self._slots = asyncio.Semaphore(SLOTS)
 
     async def run(self, case: Case, recipe: str, commit: str) -> CaseResult:
@@ -89,7 +69,7 @@ class CaseRunner:
     async def _measured(self, case: Case, folder: Path, recipe: str, commit: str) -> CaseResult:
         rule = RULES[case.rule]
         drawn = rule.draw(case.seed)
-        done = await self._run(rule, case, drawn.rows[: case.rows], folder)
+        done = await self._runs.run(samples_of(drawn.rows[: case.rows]), grader(rule), folder, case.seed)
         async with self._one_off(self._weights, [done.adapter / GGUF]) as loaded:
             models = GateModels(loaded.plain, loaded.adapted(0))
             report = done.report
@@ -112,45 +92,6 @@ class CaseRunner:
                 seconds=Seconds(done.training_s, round(done.seconds - done.training_s, 1), done.seconds),
                 tries=[summary_of(one) for one in done.tries],
             )
-
-    async def _run(self, rule: Rule, case: Case, tasks: Sequence[RuleTask], folder: Path) -> RunOutcome:
-        """Perform the steps of `agents/training.py`, without its database, and measure their duration."""
-        rows = [
-            ApprovedSample(UUID(int=number), 1, None, None, messages(task.prompt), task.right)
-            for number, task in enumerate(tasks)
-        ]
-        parts = split(rows, self._settings.held_out_share)
-        used = parts[Part.SELECTION] or parts[Part.TRAINING][:MOST_SAMPLES]
-        samples = TrySamples(parts, prompts_of(used), grader(rule))
-        began, reports = time.monotonic(), []
-        async with self._one_off(self._weights, []) as loaded:
-            base = replace(loaded.plain, name=BASE)
-            gate = Gate(self._providers, self._settings, self._folder)
-            selection = CandidateSelection(self._providers, self._one_off, self._folder, self._settings)
-            tries = Tries(self._trainer, selection, gate, self._settings, SYSTEM)
-
-            async def perform(number: int, recipe: Recipe) -> Try:
-                place = folder / str(number)
-                return await tries.perform(number, recipe, place, base, samples, ignore_progress, ignore_reports)
-
-            async def evaluate(best: Try) -> GateReport:
-                adapter = adapter_of(folder / str(best.number), best.selection.chosen)
-                async with self._one_off(self._weights, [adapter / GGUF]) as loaded:
-                    held_out = prompts_of(parts[Part.HELD_OUT])
-                    report = await gate.measure(
-                        loaded.plain, loaded.adapted(0), held_out, samples.grade, SYSTEM, ignore_progress
-                    )
-                reports.append((report, adapter))
-                return report
-
-            settings = TrainingSettings(
-                seed=TrainingSettings.seed + case.seed, epochs=self._settings.epochs, threads=self._settings.threads
-            )
-            first = Recipe(settings, self._settings.replay_share)
-            limits = {"most": self._settings.tries, "limit_s": self._settings.timeout_s}
-            found = await improve([], first, perform, evaluate, ignore_reports, **limits)
-        report, adapter = min(reversed(reports), key=lambda done: list(GateOutcome).index(done[0].ruling))
-        return RunOutcome(parts, found, report, adapter, round(time.monotonic() - began, 1))
 
     async def _new_tasks(self, models: GateModels, rule: Rule, tasks: Sequence[RuleTask], system: str | None) -> Shares:
         base, adapter = await self._ask_both(models, [task.prompt for task in tasks], system)
@@ -184,10 +125,6 @@ class CaseRunner:
             return (await self._providers.chat(model, request, timeout_s=CALL_S)).text
 
 
-def prompts_of(samples: Sequence[ApprovedSample]) -> list[GatePrompt]:
-    return [GatePrompt(str(one.id), one.messages, one.answer) for one in samples]
-
-
 def summary_of(one: Try) -> TrySummary:
     training, chosen = one.recipe.training, one.selection.chosen
     return TrySummary(
@@ -204,6 +141,14 @@ def summary_of(one: Try) -> TrySummary:
         ruling=one.ruling,
         seconds=one.seconds,
     )
+
+
+def samples_of(tasks: Sequence[RuleTask]) -> list[ApprovedSample]:
+    """Return the tasks as approved samples of a project."""
+    return [
+        ApprovedSample(UUID(int=number), 1, None, None, messages(task.prompt), task.right)
+        for number, task in enumerate(tasks)
+    ]
 
 
 def grader(rule: Rule) -> Grader:
