@@ -44,9 +44,9 @@ run: setup dashboard ## Start Kairos; the first start runs a sample task
 	$(BIN)/kairos start --sample
 
 # Whole files are distributed, because their tests share fixtures, and in order: the long files of tests/e2e come first.
-test: $(VENV)/.dev $(VENV)/.train dashboard browser strace ## Run all tests in four processes, each with its own engines
+test: $(VENV)/.dev $(VENV)/.train dashboard browser strace ## Run all tests in three processes, each with its own engines
 	$(BIN)/python -m compileall -q src # once, not in each process that tests start
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev dashboard ## Format check, lint, types, architecture, file sizes
 	$(BIN)/ruff format --check .
