@@ -110,7 +110,7 @@ async def _verdict_with(daemon: HostedDaemon, tests: str) -> dict[str, Any]:
         details = await daemon.ask("GET", f"/api/tasks/{task['id']}")
         return details if details["state"] in FINAL else None
 
-    return (await eventually(final_task, 60, "the task has ended"))["verdicts"][-1]
+    return (await eventually(final_task, 60, "the task has ended", every_s=0.1))["verdicts"][-1]
 
 
 def _tests_that_read_secrets(daemon: HostedDaemon) -> str:

@@ -95,6 +95,7 @@ async def test_model_is_pulled_added_and_deleted_in_the_browser(browser: Browser
         await expect(page.get_by_role("main").get_by_role("status")).not_to_contain_text("tiny")
 
         async with ollama.store.loaded("llama3.2:3b", {"num_ctx": 4096}):
+            await ada.open(office.page)
             async for appearance in ada.appearances():
                 await expect(page.get_by_role("progressbar")).to_be_visible()
                 assert await ada.faults() == [], appearance

@@ -27,6 +27,11 @@ COLOUR_RULES = ("color-contrast", "link-in-text-block")
 SCHEMES: dict[Scheme, tuple[str, ...]] = {"light": ALL_RULES, "dark": COLOUR_RULES}
 SCREENSHOTS = "KAIROS_TEST_SCREENSHOTS"
 """Environment variable with the folder for screenshots. Without it none are taken, because they take time."""
+TRANSITIONS_END = """async () => {
+    await new Promise(requestAnimationFrame);
+    await Promise.allSettled(document.getAnimations().map((animation) => animation.finished));
+}"""
+"""Waits for the next frame, and for the transitions that began in it."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -129,11 +134,9 @@ class Visitor:
         await self.page.emulate_media(color_scheme="light")
 
     async def _change_colours(self, scheme: Scheme) -> None:
-        """Change the colour scheme and reload the page if it differs: axe would measure the middle of a transition."""
-        was = await self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        """Change the colour scheme and wait for the transitions: axe would measure the middle of one."""
         await self.page.emulate_media(color_scheme=scheme)
-        if was != (scheme == "dark"):
-            await self.page.reload()
+        await self.page.evaluate(TRANSITIONS_END)
 
     async def text(self) -> str:
         """Return the HTML of the document, hidden parts included."""

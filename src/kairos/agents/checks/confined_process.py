@@ -7,6 +7,7 @@ request from the socket, writes one reply and ends. No state is kept between req
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ WORK: dict[str, Callable[..., Any]] = {
 def main() -> None:
     """Fork for each received socket, until standard input ends."""
     sys.setrecursionlimit(1000)
+    gc.freeze()  # a collection in a fork would write to the pages of all imported objects, and so copy them
     control = socket.socket(fileno=0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
