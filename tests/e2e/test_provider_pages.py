@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.async_api import Browser, expect
 from sqlalchemy import text
@@ -84,6 +86,28 @@ async def test_key_is_removed(browser: Browser, office: Office, cloud: CloudServ
         await expect(page.get_by_text("No key is stored.")).to_be_visible()
         await page.get_by_role("button", name="Test", exact=True).click()
         await expect(page.get_by_role("alert")).to_contain_text("The server wants a key")
+        assert ada.errors == []
+
+
+async def test_every_model_has_a_page_whatever_its_name(browser: Browser, office: Office, cloud: CloudServer):
+    """Also if its name is the address of another page, or has characters with a meaning in addresses."""
+    names = ("add", "providers/x", "vendor/history", "details", "..", "//a/", "a?name=b#c%2F&days=1", "true")
+    await add_provider(office, cloud, *names)
+    async with operator_in(browser, office) as ada:
+        page = ada.page
+        heading = page.get_by_role("heading", level=1)
+        for name in names:
+            await ada.open("/models")
+            card = page.get_by_role("article", name=name, exact=True)
+            await card.get_by_role("link", name=name, exact=True).click()
+            await expect(heading).to_have_text(name)
+            await page.reload()
+            await expect(heading).to_have_text(name)
+            routing = page.get_by_role("region", name="What the router does with it")
+            await expect(routing).to_contain_text(re.compile("Chosen|Not chosen"))
+        await page.get_by_role("combobox", name="Period", exact=True).select_option("1")
+        await expect(page).to_have_url(re.compile("name=true&days=1$"))
+        await expect(heading).to_have_text("true")
         assert ada.errors == []
 
 
