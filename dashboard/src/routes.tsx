@@ -95,6 +95,16 @@ const models = createRoute({
   validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
   component: lazyRouteComponent(() => import("./pages/models/ModelsPage"), "ModelsPage"),
 });
+/** The name is in the query, because a path cannot carry every name: browsers resolve `..`, and `add` is another page. */
+const model = createRoute({
+  getParentRoute: () => app,
+  path: "/models/details",
+  validateSearch: (search): { name: string; days?: string } => ({ name: one(search.name) ?? "", days: one(search.days) }),
+  beforeLoad: ({ search }) => {
+    if (!search.name) throw redirect({ to: "/models", replace: true });
+  },
+  component: lazyRouteComponent(() => import("./pages/models/model/ModelPage"), "ModelPage"),
+});
 const addModels = createRoute({
   getParentRoute: () => app,
   path: "/models/add",
@@ -182,14 +192,6 @@ const users = createRoute({
   component: lazyRouteComponent(() => import("./pages/users/UsersPage"), "UsersPage"),
 });
 
-/** Addresses with a fixed part, such as `/models/add`, take precedence over the name of a model. */
-const model = createRoute({
-  getParentRoute: () => app,
-  path: "/models/$name/$",
-  validateSearch: (search): { days?: string } => ({ days: one(search.days) }),
-  component: lazyRouteComponent(() => import("./pages/models/model/ModelPage"), "ModelPage"),
-});
-
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
@@ -202,6 +204,7 @@ export const router = createRouter({
       task,
       agents,
       models,
+      model,
       addModels,
       provider,
       ollama,
@@ -215,7 +218,6 @@ export const router = createRouter({
       settings,
       settingsSection,
       users,
-      model,
     ]),
   ]),
   parseSearch,

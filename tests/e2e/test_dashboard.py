@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from playwright.async_api import Browser, FilePayload, expect
@@ -37,7 +38,7 @@ def pages(person: PersonWithData) -> dict[str, str]:
         "models": "/models",
         "models-add": "/models/add",
         "provider": f"/models/providers/{person.provider}?own=true",
-        "model": "/models/large",
+        "model": "/models/details?name=large",
         "learning": "/learning",
         "learning-label": "/learning/label",
         "learning-dataset": "/learning/dataset",
@@ -124,16 +125,18 @@ async def test_model_page_shows_what_the_router_does_and_asks_the_model(browser:
 
 
 async def test_page_of_an_unknown_model_leads_back(browser: Browser, company: Demo):
-    """Names with slashes, dots and signs are part of the address, also when the page is loaded from it."""
-    name = "vendor/gone-2.5:7b@x"
+    """The name is part of the address, whatever it contains, also when the page is loaded from it."""
+    name = "vendor/../gone-2.5:7b@x&days=7/history"
     async with Visitor.in_new_context(browser, company.address) as ada:
         await ada.authenticate(company.ada.email, PASSWORD)
-        await ada.open(f"/models/{name}")
+        await ada.open(f"/models/details?{urlencode({'name': name})}")
         await expect(ada.page.get_by_role("main")).to_contain_text(f"No model is named {name}")
         assert await ada.faults() == []
         await ada.screenshot("model-gone")
         await ada.page.get_by_role("link", name="All models").click()
         await expect(ada.page.get_by_role("article", name="small", exact=True)).to_be_visible()
+        await ada.open("/models/details")
+        await expect(ada.page).to_have_url(f"{company.address}/models")
         assert ada.errors == []
 
 
@@ -311,7 +314,7 @@ async def test_language_follows_the_browser(browser: Browser, company: Demo):
         await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Genel bakış")
         assert await ada.page.evaluate("document.documentElement.lang") == "tr"
         await ada.screenshot("overview-tr")
-        await ada.open("/models/small")
+        await ada.open("/models/details?name=small")
         await expect(ada.page.get_by_role("heading", name="Yönlendirici bu modelle ne yapıyor")).to_be_visible()
         await ada.screenshot("model-tr")
 

@@ -315,11 +315,11 @@ class TestRouter:
         assert (await owner.post("/api/cache/flush"))["entries"] == 1
 
     async def test_only_operators_reset_a_model(self, app: KairosApp, owner: Caller):
-        assert (await owner.post("/api/models/echo/reset")).status == 403
+        assert (await owner.post("/api/models/reset", {"name": "echo"})).status == 403
         local = await owner.post("/api/auth/local", {"secret": app.parts.api.local_secret})
         operator = owner.with_token(local["access_token"])
-        assert (await operator.post("/api/models/echo/reset")).status == 204
-        assert (await operator.post("/api/models/nobody/reset")).status == 422
+        assert (await operator.post("/api/models/reset", {"name": "echo"})).status == 204
+        assert (await operator.post("/api/models/reset", {"name": "nobody"})).status == 422
 
     async def test_judge_figures_are_shown_without_a_judge(self, owner: Caller):
         assert (await owner.get("/api/judge"))["judged"] == 0

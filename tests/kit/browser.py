@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -27,11 +28,11 @@ COLOUR_RULES = ("color-contrast", "link-in-text-block")
 SCHEMES: dict[Scheme, tuple[str, ...]] = {"light": ALL_RULES, "dark": COLOUR_RULES}
 SCREENSHOTS = "KAIROS_TEST_SCREENSHOTS"
 """Environment variable with the folder for screenshots. Without it none are taken, because they take time."""
-TRANSITIONS_END = """async () => {
-    await new Promise(requestAnimationFrame);
-    await Promise.allSettled(document.getAnimations().map((animation) => animation.finished));
+TRANSITIONS_ENDED = """async () => {
+    const running = () => document.getAnimations().filter((animation) => animation instanceof CSSTransition);
+    // Inherited values begin their transition after that of the parent.
+    while (running().length > 0) await Promise.allSettled(running().map((transition) => transition.finished));
 }"""
-"""Waits for the next frame, and for the transitions that began in it."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -119,7 +120,7 @@ class Visitor:
         await self.page.wait_for_selector(".skeleton, [aria-busy=true]", state="detached")
 
     async def appearances(self) -> AsyncIterator[str]:
-        """Show the page in both colour schemes at each width; yield a name for the screenshot. Ends in light.
+        """Show the open page in both colour schemes at each width; yield a name for the screenshot. Ends in light.
 
         In the second scheme `faults` applies only the rules that depend on colours.
         """
@@ -131,12 +132,14 @@ class Visitor:
                 await self.settled()
                 yield f"{width}-{scheme}"
         self._rules = ALL_RULES
-        await self.page.emulate_media(color_scheme="light")
+        await self._change_colours("light")
 
     async def _change_colours(self, scheme: Scheme) -> None:
-        """Change the colour scheme and wait for the transitions: axe would measure the middle of one."""
+        """Change the colour scheme. axe would measure the middle of a transition, so wait for the end of all."""
         await self.page.emulate_media(color_scheme=scheme)
-        await self.page.evaluate(TRANSITIONS_END)
+        dark = await self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        assert dark == (scheme == "dark")
+        await asyncio.wait_for(self.page.evaluate(TRANSITIONS_ENDED), 10)
 
     async def text(self) -> str:
         """Return the HTML of the document, hidden parts included."""

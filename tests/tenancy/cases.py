@@ -75,11 +75,11 @@ async def listed_traffic(world: World) -> ApiRequest:
 
 
 async def model_history(world: World) -> ApiRequest:
-    return ApiRequest("/api/models/echo/history", ids=(await world.call("echo"),))
+    return ApiRequest("/api/models/history?name=echo", ids=(await world.call("echo"),))
 
 
 async def model_routing(world: World) -> ApiRequest:
-    return ApiRequest("/api/models/echo/routing", ids=(await world.call("echo"),))
+    return ApiRequest("/api/models/routing?name=echo", ids=(await world.call("echo"),))
 
 
 async def member(world: World) -> ApiRequest:
@@ -329,9 +329,9 @@ CASES: dict[tuple[str, str], Case] = {
     ("POST", "/api/dataset/{sample_id}/undo"): Case(Kind.NAMED, undone_sample),
     ("DELETE", "/api/dataset/{sample_id}"): Case(Kind.NAMED, of_sample()),
     ("GET", "/api/models"): Case(Kind.LISTED, fixed("/api/models"), viewer_may=True),
-    ("GET", "/api/models/{name}/history"): Case(Kind.LISTED, model_history, viewer_may=True),
-    ("GET", "/api/models/{name}/routing"): Case(Kind.LISTED, model_routing, viewer_may=True),
-    ("GET", "/api/models/{name}"): Case(Kind.LISTED, fixed("/api/models/echo"), viewer_may=True),
+    ("GET", "/api/models/history"): Case(Kind.LISTED, model_history, viewer_may=True),
+    ("GET", "/api/models/routing"): Case(Kind.LISTED, model_routing, viewer_may=True),
+    ("GET", "/api/models/details"): Case(Kind.LISTED, fixed("/api/models/details?name=echo"), viewer_may=True),
     ("GET", "/api/project/providers"): Case(Kind.LISTED, listed_providers),
     ("POST", "/api/project/providers"): Case(Kind.LISTED, new_provider),
     ("POST", "/api/project/providers/test"): Case(Kind.LISTED, fixed("/api/project/providers/test", PROVIDER_TEST)),
@@ -437,7 +437,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("POST", "/api/users/{user_id}/reset-link"): Case(Kind.OPERATOR, of_user("/reset-link", None)),
     ("POST", "/api/users/reset-link"): Case(Kind.OPERATOR, reset_by_email),
     ("POST", "/api/system/signing-keys/rotate"): Case(Kind.OPERATOR, fixed("/api/system/signing-keys/rotate")),
-    ("POST", "/api/models/{name}/reset"): Case(Kind.OPERATOR, fixed("/api/models/echo/reset")),
+    ("POST", "/api/models/reset"): Case(Kind.OPERATOR, fixed("/api/models/reset", {"name": "echo"})),
 }
 
 

@@ -19,8 +19,8 @@ NAME = "echo@of-y-v1"
 ADAPTER_ID = new_id()
 MODEL_ROUTES = (
     "/api/models",
-    "/api/models/echo/history",
-    "/api/models/echo/routing",
+    "/api/models/history?name=echo",
+    "/api/models/routing?name=echo",
     "/api/overview",
     "/api/health/ready",
     "/api/leaderboard",
@@ -90,13 +90,14 @@ async def test_adapter_is_no_candidate_in_another_project(world: World, router: 
 
 
 async def test_operator_outside_the_project_cannot_reset_an_adapter(world: World, router: LLMRouter):
-    assert (await world.operator.post(f"/api/models/{NAME}/reset")).status == 422
-    assert (await world.operator.post("/api/models/echo/reset")).status == 204
+    assert (await world.operator.post("/api/models/reset", {"name": NAME})).status == 422
+    assert (await world.operator.post("/api/models/reset", {"name": "echo"})).status == 204
 
 
 async def test_adapter_details_are_served_to_its_own_project_only(world: World, router: LLMRouter):
-    for tail in ("", "/history", "/routing"):
-        assert (await world.b.get(f"/api/models/{NAME}{tail}")).status == 200
-        theirs, nobodys = [await world.a.get(f"/api/models/{name}{tail}") for name in (NAME, "echo@of-n-v1")]
+    for what in ("details", "history", "routing"):
+        path = f"/api/models/{what}?name="
+        assert (await world.b.get(path + NAME)).status == 200
+        theirs, nobodys = [await world.a.get(path + name) for name in (NAME, "echo@of-n-v1")]
         assert theirs.status == nobodys.status == 422
         assert str(theirs.body).replace(NAME, "echo@of-n-v1") == str(nobodys.body)

@@ -1647,49 +1647,6 @@ export interface paths {
         patch: operations["change_project_model_api_project_providers__provider_id__models__model_id__patch"];
         trace?: never;
     };
-    "/api/models/{name}/history": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Show History
-         * @description The calls of a model by day, and by hour for at most two days: failures, times, tokens and cost.
-         */
-        get: operations["show_history_api_models__name__history_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/models/{name}/routing": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Show Routing
-         * @description The model's score at each task type of the project if a typical request were routed now, and the reason why the
-         *     model would or would not be chosen.
-         *
-         *     Uses the statistics and health known to the responding daemon. Nothing is counted as a decision.
-         */
-        get: operations["show_routing_api_models__name__routing_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/providers/{provider_id}/ollama/models": {
         parameters: {
             query?: never;
@@ -1882,7 +1839,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/models/{name}/reset": {
+    "/api/models/reset": {
         parameters: {
             query?: never;
             header?: never;
@@ -1897,14 +1854,14 @@ export interface paths {
          *
          *     Applies to all daemons; for an adapter of the active project, only to the responding daemon.
          */
-        post: operations["reset_model_api_models__name__reset_post"];
+        post: operations["reset_model_api_models_reset_post"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/models/{name}": {
+    "/api/models/details": {
         parameters: {
             query?: never;
             header?: never;
@@ -1915,7 +1872,50 @@ export interface paths {
          * Show Model
          * @description One model. 422 if the project's catalogue does not have it.
          */
-        get: operations["show_model_api_models__name__get"];
+        get: operations["show_model_api_models_details_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/models/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show History
+         * @description The calls of a model by day, and by hour for at most two days: failures, times, tokens and cost.
+         */
+        get: operations["show_history_api_models_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/models/routing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Routing
+         * @description The model's score at each task type of the project if a typical request were routed now, and the reason why the
+         *     model would or would not be chosen.
+         *
+         *     Uses the statistics and health known to the responding daemon. Nothing is counted as a decision.
+         */
+        get: operations["show_routing_api_models_routing_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -5077,6 +5077,14 @@ export interface components {
              * @example assert add(2, 3) == 5
              */
             tests?: string | null;
+        };
+        /** ResetBody */
+        ResetBody: {
+            /**
+             * Name
+             * @description The model's name in the catalogue.
+             */
+            name: string;
         };
         /** ResetLink */
         ResetLink: {
@@ -9250,62 +9258,6 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    show_history_api_models__name__history_get: {
-        parameters: {
-            query?: {
-                days?: number;
-            };
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ModelHistory"];
-                };
-            };
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            422: components["responses"]["UnprocessableEntity"];
-            503: components["responses"]["ServiceUnavailable"];
-        };
-    };
-    show_routing_api_models__name__routing_get: {
-        parameters: {
-            query?: {
-                days?: number;
-            };
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ModelRoutingOut"];
-                };
-            };
-            401: components["responses"]["Unauthorized"];
-            403: components["responses"]["Forbidden"];
-            422: components["responses"]["UnprocessableEntity"];
-            503: components["responses"]["ServiceUnavailable"];
-        };
-    };
     list_ollama_models_api_providers__provider_id__ollama_models_get: {
         parameters: {
             query?: never;
@@ -9619,16 +9571,18 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    reset_model_api_models__name__reset_post: {
+    reset_model_api_models_reset_post: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                name: string;
-            };
+            path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResetBody"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             204: {
@@ -9639,18 +9593,19 @@ export interface operations {
             };
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
+            413: components["responses"]["RequestEntityTooLarge"];
             422: components["responses"]["UnprocessableEntity"];
             503: components["responses"]["ServiceUnavailable"];
         };
     };
-    show_model_api_models__name__get: {
+    show_model_api_models_details_get: {
         parameters: {
-            query?: never;
-            header?: never;
-            path: {
+            query: {
+                /** @description The model's name in the catalogue. */
                 name: string;
             };
+            header?: never;
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
@@ -9662,6 +9617,62 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelOut"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    show_history_api_models_history_get: {
+        parameters: {
+            query: {
+                /** @description The model's name in the catalogue. */
+                name: string;
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelHistory"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            422: components["responses"]["UnprocessableEntity"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    show_routing_api_models_routing_get: {
+        parameters: {
+            query: {
+                /** @description The model's name in the catalogue. */
+                name: string;
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelRoutingOut"];
                 };
             };
             401: components["responses"]["Unauthorized"];

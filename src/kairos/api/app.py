@@ -66,11 +66,11 @@ ROUTERS = (
     plugins.routes,
     providers.shared,
     providers.project,
-    model_history.routes,  # before `models`, whose paths end with any name
-    model_routing.routes,
     ollama.shared,
     ollama.project,
     models.routes,
+    model_history.routes,
+    model_routing.routes,
     router.routes,
     cache.routes,
     config.routes,

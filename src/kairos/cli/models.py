@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from typing import Annotated, Any
 
 import typer
@@ -49,9 +48,9 @@ def show(
 ) -> None:
     """Show a model: limits, price, health, calls, and what the router would do with it now by task type."""
     client = context_of(context).client()
-    path = f"/api/models/{urllib.parse.quote(name)}"
-    model = client.get(path)
-    history, routing = client.get(f"{path}/history", days=days), client.get(f"{path}/routing", days=days)
+    model = client.get("/api/models/details", name=name)
+    history = client.get("/api/models/history", name=name, days=days)
+    routing = client.get("/api/models/routing", name=name, days=days)
     if json:
         return output.show_json({**model, "history": history, "routing": routing["items"]})
     for part in model_detail(model, history, routing):
@@ -116,7 +115,7 @@ def remove(context: typer.Context, name: str, own: Own = False) -> None:
 @app.command()
 def reset(context: typer.Context, name: str) -> None:
     """Close a model's circuit breaker after its key or server was fixed, and undo adjustments of its requests."""
-    context_of(context).client().post(f"/api/models/{urllib.parse.quote(name)}/reset")
+    context_of(context).client().post("/api/models/reset", {"name": name})
     output.out.print(f"{name} will be tried again with the next call")
 
 

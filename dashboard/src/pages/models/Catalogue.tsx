@@ -138,7 +138,7 @@ export function TryAgain({ model }: { model: ModelOut }) {
   async function reset() {
     setBusy(true);
     try {
-      await ok(api.POST("/api/models/{name}/reset", { params: { path: { name: model.name } } }));
+      await ok(api.POST("/api/models/reset", { body: { name: model.name } }));
       showToast(translate("models.reset_done", { name: model.name }));
       await client.invalidateQueries({ queryKey: projectKey("models") });
     } catch (error) {

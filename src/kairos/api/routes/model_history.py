@@ -11,10 +11,9 @@ from pydantic import BaseModel, Field
 from kairos.api.access.auth import ModelsReader
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
-from kairos.api.routes.models import ServicesDep
+from kairos.api.routes.models import ModelName, ServicesDep
 from kairos.db.repositories.monitoring import metrics
 from kairos.monitoring.call_history import MAX_DAYS, Step, fill, periods, step_of
-from kairos.text import Text
 
 routes = APIRouter(prefix="/api/models", tags=["models"], route_class=JsonRoute)
 
@@ -43,9 +42,9 @@ class ModelHistory(BaseModel):
     items: list[PeriodOut] = Field(description="In order; periods without calls are included.")
 
 
-@routes.get("/{name:path}/history", responses=responses(401, 403, 422, 503))
+@routes.get("/history", responses=responses(401, 403, 422, 503))
 async def show_history(
-    services: ServicesDep, member: ModelsReader, name: Text, days: Annotated[int, Query(ge=1, le=MAX_DAYS)] = 30
+    services: ServicesDep, member: ModelsReader, name: ModelName, days: Annotated[int, Query(ge=1, le=MAX_DAYS)] = 30
 ) -> ModelHistory:
     """The calls of a model by day, and by hour for at most two days: failures, times, tokens and cost."""
     services.router.require(name, member.project_id)

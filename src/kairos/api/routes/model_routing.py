@@ -13,6 +13,7 @@ from kairos.api.access.auth import ModelsReader
 from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
+from kairos.api.routes.models import ModelName
 from kairos.api.routes.router import NINETY_FIVE
 from kairos.api.routes.tasks import CandidateOut, ExclusionOut
 from kairos.db.engine import Database
@@ -30,7 +31,6 @@ from kairos.llm.routing.scoring import Term
 from kairos.llm.routing.task_types import GENERAL
 from kairos.monitoring.call_history import MAX_DAYS
 from kairos.project_settings import ProjectSettings
-from kairos.text import Text
 
 routes = APIRouter(prefix="/api/models", tags=["models"], route_class=JsonRoute)
 
@@ -79,9 +79,9 @@ class ModelRoutingOut(BaseModel):
     )
 
 
-@routes.get("/{name:path}/routing", responses=responses(401, 403, 422, 503))
+@routes.get("/routing", responses=responses(401, 403, 422, 503))
 async def show_routing(
-    services: ServicesDep, member: ModelsReader, name: Text, days: Annotated[int, Query(ge=1, le=MAX_DAYS)] = 30
+    services: ServicesDep, member: ModelsReader, name: ModelName, days: Annotated[int, Query(ge=1, le=MAX_DAYS)] = 30
 ) -> ModelRoutingOut:
     """The model's score at each task type of the project if a typical request were routed now, and the reason why the
     model would or would not be chosen.

@@ -1,4 +1,8 @@
-"""Endpoints for the active project's model catalogue: each model with its health and measurements."""
+"""Endpoints for the active project's model catalogue: each model with its health and measurements.
+
+The name of a model is in the query or the body, because a path cannot carry every name: clients and proxies resolve
+`..`, merge slashes and refuse `%2F`, and a name may end like the path of another endpoint.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from kairos.api.access.auth import ModelsReader, OperatorDep
+from kairos.api.access.auth import Body, ModelsReader, OperatorDep
 from kairos.api.components import depends_on
 from kairos.api.json_route import JsonRoute
 from kairos.api.problems import responses
@@ -33,6 +37,7 @@ class ModelServices:
 
 
 ServicesDep = Annotated[ModelServices, depends_on(ModelServices)]
+ModelName = Annotated[Text, Query(description="The model's name in the catalogue.")]
 
 
 class PriceOut(BaseModel):
@@ -92,6 +97,10 @@ class ModelList(BaseModel):
     items: list[ModelOut]
 
 
+class ResetBody(Body):
+    name: Text = Field(description="The model's name in the catalogue.")
+
+
 @routes.get("", responses=responses(401, 403, 503))
 async def list_models(services: ServicesDep, member: ModelsReader) -> ModelList:
     """The models of the project in configuration order, its adapters after their base model."""
@@ -101,17 +110,17 @@ async def list_models(services: ServicesDep, member: ModelsReader) -> ModelList:
     return ModelList(items=[_response(services, model, figures.get(model.name)) for model in models])
 
 
-@routes.post("/{name:path}/reset", status_code=204, responses=responses(401, 403, 404, 422, 503))
-async def reset_model(services: ServicesDep, who: OperatorDep, name: Text) -> None:
+@routes.post("/reset", status_code=204, responses=responses(401, 403, 413, 422, 503))
+async def reset_model(services: ServicesDep, who: OperatorDep, body: ResetBody) -> None:
     """Close a model's circuit breaker after its key or server was fixed, and send it all parameters again.
 
     Applies to all daemons; for an adapter of the active project, only to the responding daemon.
     """
-    services.router.reset(services.router.require(name, who.project_id))
+    services.router.reset(services.router.require(body.name, who.project_id))
 
 
-@routes.get("/{name:path}", responses=responses(401, 403, 422, 503))
-async def show_model(services: ServicesDep, member: ModelsReader, name: str) -> ModelOut:
+@routes.get("/details", responses=responses(401, 403, 422, 503))
+async def show_model(services: ServicesDep, member: ModelsReader, name: ModelName) -> ModelOut:
     """One model. 422 if the project's catalogue does not have it."""
     model = services.router.require(name, member.project_id)
     async with services.database.project(member.project_id) as session:

@@ -9,7 +9,6 @@ import { PageHeader } from "../../../components/PageHeader";
 import { Panel } from "../../../components/Panel";
 import { SkeletonRows } from "../../../components/Skeleton";
 import { useT } from "../../../i18n/i18n";
-import { modelOf } from "../../../lib/modelPath";
 import { Health } from "../Catalogue";
 import { TryModel } from "../TryModel";
 import { Capabilities, Limits } from "./ModelFacts";
@@ -21,13 +20,13 @@ import { Origin } from "./Origin";
 import "../models.css";
 import "./model.css";
 
-const route = getRouteApi("/app/models/$name/$");
+const route = getRouteApi("/app/models/details");
 /** Days of the figures. One day is divided into hours. */
 const SPANS = [1, 7, 30, 90];
 
 /** One model: what it can do, its health, and what the router does with it and why. */
 export function ModelPage() {
-  const name = modelOf(route.useParams());
+  const { name } = route.useSearch();
   // From the list, which also has its adapters. Circuit breakers open and close without an event.
   const query = useQuery({ ...modelsQuery(), refetchInterval: 15_000 });
   const model = query.data?.find((one) => one.name === name);
@@ -78,7 +77,9 @@ function Span() {
     <Select
       aria-label={t("models.span")}
       value={days}
-      onChange={(event) => void navigate({ search: { days: event.target.value }, replace: true, resetScroll: false })}
+      onChange={({ target }) =>
+        void navigate({ search: (search) => ({ ...search, days: target.value }), replace: true, resetScroll: false })
+      }
     >
       {SPANS.map((span) => (
         <option key={span} value={span}>

@@ -15,7 +15,7 @@ export const historyQuery = (model: string, days: number) =>
   queryOptions({
     queryKey: projectKey("models", model, "history", days),
     queryFn: ({ signal }) =>
-      ok(api.GET("/api/models/{name}/history", { params: { path: { name: model }, query: { days } }, signal })),
+      ok(api.GET("/api/models/history", { params: { query: { name: model, days } }, signal })),
     refetchInterval: REFETCH_MS,
   });
 
@@ -23,6 +23,6 @@ export const routingQuery = (model: string, days: number) =>
   queryOptions({
     queryKey: projectKey("models", model, "routing", days),
     queryFn: async ({ signal }) =>
-      (await ok(api.GET("/api/models/{name}/routing", { params: { path: { name: model }, query: { days } }, signal }))).items,
+      (await ok(api.GET("/api/models/routing", { params: { query: { name: model, days } }, signal }))).items,
     refetchInterval: REFETCH_MS,
   });
