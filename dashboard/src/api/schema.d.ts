@@ -2335,7 +2335,7 @@ export interface components {
             have: number;
             /** Need */
             need: number;
-            kind: components["schemas"]["kairos__api__routes__training_plan__KindOut"] | null;
+            kind: components["schemas"]["SampleKindOut"] | null;
         };
         /**
          * AgentDayOut
@@ -3384,7 +3384,27 @@ export interface components {
         /** KindList */
         KindList: {
             /** Items */
-            items: components["schemas"]["kairos__api__routes__provider_bodies__KindOut"][];
+            items: components["schemas"]["KindOut"][];
+        };
+        /** KindOut */
+        KindOut: {
+            kind: components["schemas"]["ProviderKind"];
+            /** Title */
+            title: string;
+            /**
+             * Address
+             * @description The usual address; null if each account or server has its own.
+             */
+            address: string | null;
+            /**
+             * Local
+             * @description Whether such servers usually run on your own hardware.
+             */
+            local: boolean;
+            /** Needs Key */
+            needs_key: boolean;
+            /** Protocol */
+            protocol: string;
         };
         /**
          * Label
@@ -5103,7 +5123,7 @@ export interface components {
              * Kinds
              * @description The 20 largest.
              */
-            kinds: components["schemas"]["kairos__api__routes__training_plan__KindOut"][];
+            kinds: components["schemas"]["SampleKindOut"][];
             /** Kinds Total */
             kinds_total: number;
             /**
@@ -5321,6 +5341,26 @@ export interface components {
              * @description Adapters trained or evaluated with the row, newest first.
              */
             adapters: components["schemas"]["SampleAdapterOut"][];
+        };
+        /**
+         * SampleKindOut
+         * @description Samples that teach the same thing, as far as their prompts show.
+         */
+        SampleKindOut: {
+            /** Task Type */
+            task_type: string | null;
+            /**
+             * Prompt
+             * @description The beginning of the most central prompt; null if the prompts of this kind have nothing in common or were not compared.
+             */
+            prompt: string | null;
+            /** Rows */
+            rows: number;
+            /**
+             * Training
+             * @description Those of them that are not held out.
+             */
+            training: number;
         };
         /** SampleOut */
         SampleOut: {
@@ -6230,46 +6270,6 @@ export interface components {
             en: string;
             /** Tr */
             tr: string;
-        };
-        /** KindOut */
-        kairos__api__routes__provider_bodies__KindOut: {
-            kind: components["schemas"]["ProviderKind"];
-            /** Title */
-            title: string;
-            /**
-             * Address
-             * @description The usual address; null if each account or server has its own.
-             */
-            address: string | null;
-            /**
-             * Local
-             * @description Whether such servers usually run on your own hardware.
-             */
-            local: boolean;
-            /** Needs Key */
-            needs_key: boolean;
-            /** Protocol */
-            protocol: string;
-        };
-        /**
-         * KindOut
-         * @description Samples that teach the same thing, as far as their prompts show.
-         */
-        kairos__api__routes__training_plan__KindOut: {
-            /** Task Type */
-            task_type: string | null;
-            /**
-             * Prompt
-             * @description The beginning of the most central prompt; null if the prompts of this kind have nothing in common or were not compared.
-             */
-            prompt: string | null;
-            /** Rows */
-            rows: number;
-            /**
-             * Training
-             * @description Those of them that are not held out.
-             */
-            training: number;
         };
     };
     responses: {
