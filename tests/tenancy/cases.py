@@ -194,6 +194,10 @@ async def started_training(world: World) -> ApiRequest:
     return ApiRequest("/api/training", {"base": "echo"})
 
 
+async def planned_training(world: World) -> ApiRequest:
+    return ApiRequest("/api/training/plan", {"base": "echo"}, (await world.sample(),))
+
+
 async def checked_base(world: World) -> ApiRequest:
     return ApiRequest("/api/training/base-check", {"base": "echo"}, (await world.sample(),))
 
@@ -306,7 +310,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/leaderboard"): Case(Kind.LISTED, fixed("/api/leaderboard"), viewer_may=True),
     ("GET", "/api/training"): Case(Kind.LISTED, listed_runs, viewer_may=True),
     ("GET", "/api/training/bases"): Case(Kind.LISTED, fixed("/api/training/bases"), viewer_may=True),
-    ("POST", "/api/training/plan"): Case(Kind.LISTED, fixed("/api/training/plan", {"base": "echo"}), viewer_may=True),
+    ("POST", "/api/training/plan"): Case(Kind.LISTED, planned_training, viewer_may=True),
     ("POST", "/api/training/base-check"): Case(Kind.LISTED, checked_base),
     ("POST", "/api/training"): Case(Kind.LISTED, started_training),
     ("GET", "/api/training/{run_id}"): Case(Kind.NAMED, of_run(), viewer_may=True),
