@@ -106,7 +106,8 @@ class CaseRunner:
             ApprovedSample(UUID(int=number), 1, None, None, messages(task.prompt), task.right)
             for number, task in enumerate(tasks)
         ]
-        settings = replace(self._recipe(), seed=TrainingSettings.seed + case.seed)
+        recipe = self._recipe()
+        settings = replace(recipe, seed=recipe.seed + case.seed)
         times = [time.monotonic()]
         async with self._one_off(self._weights, []) as (plain, _):
             base = replace(plain, name=BASE, weights=str(self._weights))
