@@ -86,7 +86,7 @@ class LearningRuns:
                 return report
 
             settings = TrainingSettings(
-                seed=TrainingSettings.seed + seed, epochs=self._settings.epochs, threads=self._settings.threads
+                seed=TrainingSettings().seed + seed, epochs=self._settings.epochs, threads=self._settings.threads
             )
             first = Recipe(settings, self._settings.replay_share)
             limits = {"most": self._settings.tries, "limit_s": self._settings.timeout_s}
