@@ -228,11 +228,15 @@ async def test_one_project_does_not_delay_another():
 
 
 async def test_number_of_waiting_requests_per_project_is_limited():
-    waiting = [asyncio.ensure_future(accept_tests("assert f() == 1", "one")) for _ in range(confining.WAITING + 5)]
+    """An expensive check is first, so that no other one ends before all have come."""
+    expensive = asyncio.ensure_future(check_schema(*ENDLESS["a pattern"], owner="one"))
+    await _pass_loop_turns(200)
+    waiting = [asyncio.ensure_future(accept_tests("assert f() == 1", "one")) for _ in range(confining.WAITING - 1 + 5)]
     results = await asyncio.gather(*waiting, return_exceptions=True)
     refused = [result for result in results if isinstance(result, ConfinedBusy)]
     assert len(refused) == 5
     assert all(result is None for result in results if result not in refused)
+    await asyncio.wait([expensive])
 
 
 async def test_process_has_no_secret_and_no_privilege(monkeypatch: pytest.MonkeyPatch):
