@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -28,10 +27,14 @@ COLOUR_RULES = ("color-contrast", "link-in-text-block")
 SCHEMES: dict[Scheme, tuple[str, ...]] = {"light": ALL_RULES, "dark": COLOUR_RULES}
 SCREENSHOTS = "KAIROS_TEST_SCREENSHOTS"
 """Environment variable with the folder for screenshots. Without it none are taken, because they take time."""
-TRANSITIONS_ENDED = """async () => {
+END_TRANSITIONS = """async () => {
     const running = () => document.getAnimations().filter((animation) => animation instanceof CSSTransition);
-    // Inherited values begin their transition after that of the parent.
-    while (running().length > 0) await Promise.allSettled(running().map((transition) => transition.finished));
+    for (let round = 0; running().length > 0; round += 1) {
+        if (round === 50) throw new Error("colours keep changing");
+        running().forEach((transition) => transition.finish());
+        // Inherited values begin their transition after that of the parent.
+        await new Promise((resolve) => setTimeout(resolve, 10));
+    }
 }"""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -135,11 +138,11 @@ class Visitor:
         await self._change_colours("light")
 
     async def _change_colours(self, scheme: Scheme) -> None:
-        """Change the colour scheme. axe would measure the middle of a transition, so wait for the end of all."""
+        """Change the colour scheme. axe would measure the middle of a transition, so all are ended."""
         await self.page.emulate_media(color_scheme=scheme)
         dark = await self.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
         assert dark == (scheme == "dark")
-        await asyncio.wait_for(self.page.evaluate(TRANSITIONS_ENDED), 10)
+        await self.page.evaluate(END_TRANSITIONS)
 
     async def text(self) -> str:
         """Return the HTML of the document, hidden parts included."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,12 @@ def test_base_is_identified_by_weights_and_server(tmp_path: Path):
     assert identity_of(model("http://a:1/v1", weights, embedded)) != identity_of(
         model("http://a:1/v1", others, embedded)
     )
+
+
+async def test_concurrent_first_requests_read_the_file_once(tmp_path: Path):
+    base, answers = Base(), BaseAnswers(tmp_path, "base")
+    requests = [request(f"Say {number}.") for number in range(20)]
+    await asyncio.gather(*(answers.get(one, base.answer) for one in requests))
+    for one in requests:
+        await answers.get(one, base.answer)
+    assert base.asked == len(requests)

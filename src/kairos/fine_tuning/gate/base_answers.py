@@ -50,17 +50,19 @@ class BaseAnswers:
         """`base` identifies the weights and their server: answers of another server would not be comparable."""
         self._path = folder / FOLDER / f"{hashlib.sha256(base.encode()).hexdigest()[:24]}.jsonl"
         self._known: dict[str, BaseAnswer] | None = None
+        self._reading = asyncio.Lock()
 
     async def get(self, request: ChatRequest, ask: Callable[[], Awaitable[BaseAnswer]]) -> BaseAnswer:
         """Return the known answer to the request, or ask for it and keep it. Raises what `ask` raises."""
-        if self._known is None:
-            self._known = await asyncio.to_thread(lambda: dict(_read(self._path)))
-        key = _key(request)
-        if key not in self._known:
-            answer = self._known[key] = await ask()
+        async with self._reading:
+            if self._known is None:
+                self._known = await asyncio.to_thread(lambda: dict(_read(self._path)))
+        key, known = _key(request), self._known
+        if key not in known:
+            answer = known[key] = await ask()
             line = {"key": key, "at": round(time.time()), "text": answer.text, "finish_reason": answer.finish_reason}
             await asyncio.to_thread(_append, self._path, line)
-        return self._known[key]
+        return known[key]
 
 
 def identity_of(base: Model) -> str:
