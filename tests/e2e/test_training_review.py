@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +146,9 @@ async def test_dialog_fits_the_window_and_has_no_serious_axe_violation(
             if await (ask := dialog.get_by_role("button", name=question)).count():
                 await ask.click()
             await expect(dialog.get_by_role("status")).to_contain_text("17")
-            for summary in await dialog.locator("details:not([open]) > summary").all():
-                await summary.click()
+            closed = dialog.locator("details:not([open]) > summary")
+            while await closed.count():
+                await closed.first.click()
             await dialog.get_by_role("status").scroll_into_view_if_needed()
             await visitor.screenshot(f"review-{locale}-{appearance}-end")
             faults[f"{appearance}-end"] = await visitor.faults()
@@ -155,19 +157,21 @@ async def test_dialog_fits_the_window_and_has_no_serious_axe_violation(
 
 
 async def test_command_line_shows_the_review_and_asks_the_base_model(plant: Plant):
-    def kairos(*arguments: str):
-        return command(plant.daemon.folder, *arguments, KAIROS_CONFIG=str(plant.daemon.config))
+    async def kairos(*arguments: str):
+        """Run in a thread: the model's server answers in this one."""
+        config = str(plant.daemon.config)
+        return await asyncio.to_thread(command, plant.daemon.folder, *arguments, KAIROS_CONFIG=config)
 
-    project = parsed(kairos("project", "create", "Review", "--json"))
+    project = parsed(await kairos("project", "create", "Review", "--json"))
     await plant.approve(project["id"])
-    dry = kairos("fine-tune", "--dry-run", "--project", project["id"])
+    dry = await kairos("fine-tune", "--dry-run", "--project", project["id"])
     assert "1 kind" not in dry.stdout
     for expected in ("2 kinds", "Write the Vex call to", "no measured success rate yet", "→ Resolve 1 contradiction:"):
         assert expected in dry.stdout, dry.stdout + dry.stderr
     assert "the base already answers" not in dry.stdout
-    checked = parsed(kairos("fine-tune", "--dry-run", "--check-base", "--project", project["id"], "--json"))
+    checked = parsed(await kairos("fine-tune", "--dry-run", "--check-base", "--project", project["id"], "--json"))
     assert (checked["review"]["contradictions"], checked["base_check"]["asked"]) == (1, 17)
-    asked = kairos("fine-tune", "--dry-run", "--check-base", "--project", project["id"])
+    asked = await kairos("fine-tune", "--dry-run", "--check-base", "--project", project["id"])
     assert "the base already answers 2 of 17 sampled rows" in asked.stdout
-    refused = kairos("fine-tune", "--check-base")
+    refused = await kairos("fine-tune", "--check-base")
     assert (refused.returncode, "--dry-run" in refused.stderr) == (2, True)
