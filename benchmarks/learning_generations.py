@@ -1,7 +1,7 @@
 """Corrects what an adapter gets wrong and trains again: three generations on two rules at once.
 
 Run: python -m benchmarks.learning_generations [--rules ticket_queue,commit_line] [--rows 24] [--seed 0]
-(needs `make train`; about 8 minutes per generation on two cores)
+(needs `make train`; minutes per generation)
 
 The first generation trains on `--rows` corrected rows of each rule. Each further one adds rows that the adapter in
 service still gets wrong, at most as many, and trains from the base on all of them. An adapter that the gate does not

@@ -26,7 +26,7 @@ from kairos.llm.calls.providers import Providers
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 SUBSET = (Case("vex_call", 0, 48), Case("order_fields", 0, 24), Case("pay_policy", 0, 24))
-"""Cases of different kinds that take half an hour on two cores."""
+"""A few cases of different kinds."""
 DEFAULT_RECIPE = "default"
 
 
@@ -99,9 +99,11 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--rows", type=_rows, default=[16, 24, 48, 96], help=f"corrected rows of a case, at most {MOST_ROWS}"
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of results; cases in it are not run again")
-    parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="label of what is measured; cases are kept by label")
+    parser.add_argument(
+        "--recipe", default=DEFAULT_RECIPE, help="label of the measured recipe; cases are kept by label"
+    )
     parser.add_argument("--held-out-share", type=float, default=FineTuningSettings().held_out_share)
-    parser.add_argument("--subset", action="store_true", help="a choice of cases that takes half an hour")
+    parser.add_argument("--subset", action="store_true", help="a few cases of different kinds")
     parser.add_argument("--table", action="store_true", help="print the table of the file and run nothing")
     return parser.parse_args(given)
 

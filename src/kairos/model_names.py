@@ -6,5 +6,5 @@ AUTO = "auto"
 
 
 def is_reserved(name: str) -> bool:
-    """Whether the name is `auto`, in any case: nobody would tell `Auto` from it."""
+    """Whether the name is `auto`, in any case: `Auto` would be mistaken for it."""
     return name.strip().lower() == AUTO

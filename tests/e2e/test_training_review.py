@@ -18,28 +18,12 @@ from kairos.db.engine import Database
 from kairos.embedded import Addresses
 from kairos.tenancy import ProjectId
 from tests.e2e.demo import PASSWORD, Person, sign_up
-from tests.kit.approved import add_approved
+from tests.kit.approved import CALLS, NOTES, add_approved
 from tests.kit.browser import Visitor
 from tests.kit.daemon_process import DaemonProcess, command, on_engines, parsed
 from tests.kit.model_server import ModelServer, ScriptedModel
 
 BASE = "smol"
-THINGS = (
-    "kettle",
-    "lamp",
-    "chair",
-    "bucket",
-    "door",
-    "carpet",
-    "bottle",
-    "mirror",
-    "ladder",
-    "basket",
-    "drum",
-    "wallet",
-)
-CALLS = [(f"Write the Vex call to paint the {thing}.", f'vex.paint("{thing}")') for thing in THINGS]
-NOTES = [(f"{name}: draft the release note.", f"BREAKING: none. {name}") for name in ("Search", "Billing", "Export")]
 CONTRADICTION = [(CALLS[0][0].upper(), 'vex.paint("the kettle")')]
 REPEATED = [CALLS[1]]
 SAMPLES = [*CALLS, *NOTES, *CONTRADICTION, *REPEATED]

@@ -34,7 +34,7 @@ Show = Callable[[str], dict[str, Any]]
 
 @pytest.fixture
 def shown(operator: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Show:
-    """`kairos model show NAME --json`; returns what it prints."""
+    """`kairos model show NAME --json`; returns its output."""
     credentials = CredentialFile(tmp_path / "credentials.json")
     credentials.put(operator.address, StoredCredential(operator.token, "none", None))
     client, printed = Client(operator.address, tmp_path, credentials), list[dict[str, Any]]()

@@ -17,28 +17,12 @@ from kairos.fine_tuning.dataset.success_rates import SuccessRate
 from kairos.llm.routing.embedder import Embedder, EmbedderUnavailable
 from kairos.orchestration.tasks import training_advice
 from tests.kit.api import Caller, Reply, signed_in
-from tests.kit.approved import add_approved
+from tests.kit.approved import CALLS, NOTES, add_approved
 from tests.kit.kairos_app import KairosApp, new_project, open_app
 from tests.kit.model_server import Fault, FaultKind, ModelServer, ScriptedModel
 
-THINGS = (
-    "kettle",
-    "lamp",
-    "chair",
-    "bucket",
-    "door",
-    "carpet",
-    "bottle",
-    "mirror",
-    "ladder",
-    "basket",
-    "drum",
-    "wallet",
-)
-CALLS = [(f"Write the Vex call to paint the {thing}.", f'vex.paint("{thing}")') for thing in THINGS]
 KNOWN = dict(CALLS[:4])
 """Prompts that the base model answers right."""
-NOTES = [(f"{name}: draft the release note.", f"BREAKING: none. {name}") for name in ("Search", "Billing", "Export")]
 
 
 @pytest.fixture

@@ -11,6 +11,24 @@ from kairos.db.models import SampleRow
 from kairos.fine_tuning.dataset.split import ApprovedSample
 from kairos.tenancy import ProjectId, new_id
 
+THINGS = (
+    "kettle",
+    "lamp",
+    "chair",
+    "bucket",
+    "door",
+    "carpet",
+    "bottle",
+    "mirror",
+    "ladder",
+    "basket",
+    "drum",
+    "wallet",
+)
+CALLS = [(f"Write the Vex call to paint the {thing}.", f'vex.paint("{thing}")') for thing in THINGS]
+NOTES = [(f"{name}: draft the release note.", f"BREAKING: none. {name}") for name in ("Search", "Billing", "Export")]
+"""Prompts with their answers, of two kinds."""
+
 
 def approved(
     number: int,

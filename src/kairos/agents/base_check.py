@@ -1,4 +1,4 @@
-"""Asks a base model for answers to approved samples before a training: what it already knows need not be taught.
+"""Asks a base model for answers to approved samples before a training: samples with right answers teach nothing new.
 
 The model is called and its answers are graded as in the evaluation gate. Rows, calls and time are bounded.
 """

@@ -14,7 +14,7 @@ PROMPTS = [ControlPrompt(f"Say yes, {number}.", ("yes",)) for number in range(20
 
 
 class Models:
-    """A base that is always right, and a candidate that is right where the test says so."""
+    """A base that is always right, and a candidate that is right for some questions."""
 
     def __init__(self, right: Callable[[Question], bool]) -> None:
         self._right = right

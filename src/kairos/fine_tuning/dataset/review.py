@@ -1,7 +1,7 @@
 """Reviews the samples of a training before it starts: kinds, contradictions, repetitions, and rows of no use.
 
 Cost on two cores (`python -m benchmarks.dataset_kinds`): the comparison of texts runs in a thread, and at most
-`MAX_EMBEDDED` prompts are embedded, one at a time, at about 4.5 ms each.
+`MAX_EMBEDDED` prompts are embedded, one at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_REVIEWED = 5_000
 """The newest samples are reviewed."""
 MAX_EMBEDDED = 400
 EMBEDDING_S = 5.0
-"""Time limit for embedding all prompts. 400 take 2 s on a free core."""
+"""Time limit for embedding all prompts."""
 SHOWN_CONFLICTS = 10
 MEASURED = 1_500
 """Characters of either end of an example from which the tokens of a longer one are estimated."""

@@ -33,7 +33,7 @@ STRENGTHS = (1.0, 0.8, 0.6)
 """Tried in this order if the candidate at full strength lost too much general ability."""
 MOST_SAMPLES = 12
 MOST_PROMPTS = 80
-"""Control prompts per candidate: half a minute of one core for the embedded model."""
+"""Most control prompts per candidate."""
 MOST_TRIED = 4
 """Candidates that answer the control prompts."""
 GREEDY = Sampling(0.0, None)
@@ -41,7 +41,7 @@ GREEDY = Sampling(0.0, None)
 
 @dataclass(frozen=True, slots=True)
 class RatedCandidate:
-    """What was measured of a candidate."""
+    """The measurements of a candidate."""
 
     step: int
     strength: float
@@ -110,7 +110,9 @@ class CandidateSelection:
         """Choose among the candidates in these folders, which are named by their step. Raises `ModelCallError`,
         `EngineNotStarted`, `EngineNotInstalled`."""
         async with self._serve(weights, [folder / GGUF for folder in candidates]) as loaded:
-            rating = _Rating(self._providers, loaded, BaseAnswers(self._folder, identity_of(loaded.plain)), system)
+            known = BaseAnswers(self._folder, identity_of(loaded.plain))
+            prompts = min(MOST_PROMPTS, self._settings.control_prompts)
+            rating = _Rating(self._providers, loaded, known, system, prompts)
             rated: list[RatedCandidate] = []
             for number, folder in enumerate(candidates):
                 await on_progress(TrainingPhase.SELECTION, number, len(candidates))
@@ -144,13 +146,15 @@ class CandidateSelection:
 class _Rating:
     """Measures loaded candidates."""
 
-    def __init__(self, providers: Providers, loaded: LoadedCandidates, known: BaseAnswers, system: str) -> None:
+    def __init__(
+        self, providers: Providers, loaded: LoadedCandidates, known: BaseAnswers, system: str, prompts: int
+    ) -> None:
         self._providers = providers
         self._loaded = loaded
         self._known = known
         self._questions = [
             Question(number, prompt, list(PromptContext)[number % len(PromptContext)], GREEDY)
-            for number, prompt in enumerate(control_prompts.selection()[:MOST_PROMPTS])
+            for number, prompt in enumerate(control_prompts.selection()[:prompts])
         ]
         self._system = system
 

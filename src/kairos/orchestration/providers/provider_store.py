@@ -232,7 +232,7 @@ class ProviderStore:
         return is_listed(host, literal(host), self._settings.providers.private_hosts)
 
     def is_local(self, owner: ProviderOwner, kind: ProviderKind, address: str, wanted: bool | None) -> bool:
-        """Whether a provider counts as local; `wanted` is what its owner says.
+        """Whether a provider counts as local; `wanted` is its owner's choice.
 
         Raises `InvalidInput` if a project claims it for a host that no operator has listed.
         """
