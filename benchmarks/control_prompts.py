@@ -20,29 +20,25 @@ from kairos.agents.execution import SYSTEM
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
 from kairos.fine_tuning.gate import control_prompts
+from kairos.fine_tuning.gate.asking import ModelCalls, greedy
 from kairos.fine_tuning.gate.control_prompts import ControlPrompt
 from kairos.http import HttpClient
-from kairos.llm.calls.providers import ChatRequest, Providers
-from kairos.llm.catalog.catalog import Model
+from kairos.llm.calls.providers import Providers
 
-ANSWER_TOKENS, CALL_S, SLOTS = 32, 120.0, 2
+ANSWER_TOKENS = 32
 
 
 class BaseAnswers:
     """Grades the answers of one model."""
 
-    def __init__(self, providers: Providers, model: Model) -> None:
-        self._providers = providers
+    def __init__(self, model: ModelCalls) -> None:
         self._model = model
-        self._slots = asyncio.Semaphore(SLOTS)
 
     async def grades(self, prompts: Sequence[ControlPrompt], system: str | None) -> list[float]:
         return await asyncio.gather(*(self._grade(one, system) for one in prompts))
 
     async def _grade(self, one: ControlPrompt, system: str | None) -> float:
-        request = ChatRequest(messages=messages(one.prompt, system), temperature=0.0, max_tokens=ANSWER_TOKENS)
-        async with self._slots:
-            return one.quality((await self._providers.chat(self._model, request, timeout_s=CALL_S)).text)
+        return one.quality((await self._model.ask(greedy(messages(one.prompt, system), ANSWER_TOKENS))).text)
 
 
 def lines(name: str, prompts: Sequence[ControlPrompt], served: list[float], plain: list[float]) -> Iterator[str]:
@@ -63,7 +59,7 @@ async def main() -> None:
     print(f"{'set, kind':<26} {'n':>4} {'system':>8} {'plain':>8}")
     with tempfile.TemporaryDirectory() as folder:
         async with HttpClient() as http, OneOffModels(Path(folder))(check_weights(), []) as loaded:
-            answers = BaseAnswers(Providers(http), loaded.plain)
+            answers = BaseAnswers(ModelCalls(Providers(http), loaded.plain))
             for name, prompts in sets.items():
                 began = time.monotonic()
                 served, plain = await answers.grades(prompts, SYSTEM), await answers.grades(prompts, None)

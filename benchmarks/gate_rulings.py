@@ -30,7 +30,9 @@ from kairos.config import FineTuningSettings
 from kairos.embedded import DataFolder
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.adapters.llama_cpp import LoadedModels, OneOffModels
+from kairos.fine_tuning.adapters.model_copies import ModelCopies
 from kairos.fine_tuning.dataset.split import ApprovedSample
+from kairos.fine_tuning.gate.asking import ModelCalls, greedy
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt, GateReport
 from kairos.fine_tuning.gate.gate import Gate
 from kairos.fine_tuning.training.process.job import GGUF, TrainingSettings
@@ -124,16 +126,20 @@ class Bench:
         trained = await self._trainer.train(folder, ignore_reports)
         return trained.candidates[-1] / GGUF
 
-    async def _fresh_quality(self, base: Model, candidate: Model, fresh: Sequence[DemoTask]) -> FreshQuality:
+    async def _fresh_quality(
+        self, base: ModelCopies, candidate: ModelCopies, fresh: Sequence[DemoTask]
+    ) -> FreshQuality:
         similar, elsewhere = [], []
-        for model in (base, candidate):
-            similar.append(fmean([wish.right in await self._ask(model, wish.prompt) for wish in fresh]))
-            elsewhere.append(fmean([one.quality(await self._ask(model, one.prompt)) for one in fresh_prompts()]))
+        for model in (ModelCalls(self._providers, base), ModelCalls(self._providers, candidate)):
+            texts = await asyncio.gather(*(answer(model, wish.prompt) for wish in fresh))
+            similar.append(fmean(wish.right in text for wish, text in zip(fresh, texts, strict=True)))
+            texts = await asyncio.gather(*(answer(model, one.prompt) for one in fresh_prompts()))
+            elsewhere.append(fmean(one.quality(text) for one, text in zip(fresh_prompts(), texts, strict=True)))
         return FreshQuality((similar[0], similar[1]), (elsewhere[0], elsewhere[1]))
 
-    async def _ask(self, model: Model, prompt: str) -> str:
-        request = ChatRequest(messages=messages(prompt), temperature=0.0, max_tokens=256)
-        return (await self._providers.chat(model, request, timeout_s=180)).text
+
+async def answer(model: ModelCalls, prompt: str) -> str:
+    return (await model.ask(greedy(messages(prompt)))).text
 
 
 def harm_of(seed: int) -> str:

@@ -30,13 +30,12 @@ from kairos.embedded import DataFolder
 from kairos.embedded.model import check_weights
 from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
 from kairos.fine_tuning.dataset.split import ApprovedSample
-from kairos.fine_tuning.gate.asking import AT_ONCE, ask, greedy
+from kairos.fine_tuning.gate.asking import ModelCalls, greedy
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt
 from kairos.fine_tuning.training.process.job import GGUF
 from kairos.fine_tuning.training.trainer import Trainer
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import Providers
-from kairos.llm.catalog.catalog import Model
 from kairos.tenancy import ProjectId
 
 PROJECT = ProjectId(UUID(int=0))
@@ -64,7 +63,6 @@ class Generations:
         self._runs = LearningRuns(folder, providers, settings, self._trainer, self._one_off)
         self._weights = check_weights()
         self._seed = seed
-        self._calls = asyncio.Semaphore(AT_ONCE)
         self._adapter: Path | None = None
         """The one in service."""
         self.taught = []
@@ -94,21 +92,22 @@ class Generations:
     async def _correct(self, rows: int) -> None:
         """Add rows that the model in service gets wrong."""
         async with self._one_off(self._weights, self._adapters()) as loaded:
-            model = loaded.adapted(0) if self._adapter else loaded.plain
+            model = ModelCalls(self._providers, loaded.adapted(0) if self._adapter else loaded.plain)
             for one in self.taught:
-                wrong = [task for task in one.waiting if not await self._right(model, one.rule, task)][:rows]
+                wrong = [task for task in one.waiting if not await is_right(model, one.rule, task)][:rows]
                 one.rows += wrong
                 one.waiting = [task for task in one.waiting if task not in wrong]
 
     async def _figures(self) -> list[str]:
         """Measure the model in service: new tasks of each rule, and fresh ordinary prompts."""
         async with self._one_off(self._weights, self._adapters()) as loaded:
-            model = loaded.adapted(0) if self._adapter else loaded.plain
+            base = ModelCalls(self._providers, loaded.plain)
+            model = ModelCalls(self._providers, loaded.adapted(0)) if self._adapter else base
             shares = []
             for one in self.taught:
-                shares.append(fmean(await asyncio.gather(*(self._right(model, one.rule, task) for task in one.fresh))))
-            for served in (loaded.plain, model):
-                answers = await asyncio.gather(*(self._answer(served, prompt.prompt) for prompt in fresh_prompts()))
+                shares.append(fmean(await asyncio.gather(*(is_right(model, one.rule, task) for task in one.fresh))))
+            for served in (base, model):
+                answers = await asyncio.gather(*(answer(served, prompt.prompt) for prompt in fresh_prompts()))
                 graded = [prompt.quality(text) for prompt, text in zip(fresh_prompts(), answers, strict=True)]
                 shares.append(fmean(graded))
         return [f"{share:.0%}" for share in shares]
@@ -116,12 +115,13 @@ class Generations:
     def _adapters(self) -> list[Path]:
         return [self._adapter / GGUF] if self._adapter else []
 
-    async def _right(self, model: Model, rule: Rule, task: RuleTask) -> bool:
-        return rule.grade(await self._answer(model, task.prompt), task.right) == 1
 
-    async def _answer(self, model: Model, prompt: str) -> str:
-        async with self._calls:
-            return (await ask(self._providers, model, greedy(messages(prompt, SYSTEM), ANSWER_TOKENS))).text
+async def is_right(model: ModelCalls, rule: Rule, task: RuleTask) -> bool:
+    return rule.grade(await answer(model, task.prompt), task.right) == 1
+
+
+async def answer(model: ModelCalls, prompt: str) -> str:
+    return (await model.ask(greedy(messages(prompt, SYSTEM), ANSWER_TOKENS))).text
 
 
 async def main(rules: Sequence[Rule], generations: int, rows: int, seed: int) -> int:

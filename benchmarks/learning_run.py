@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.learning_bench import ignore_progress, ignore_reports
@@ -21,6 +21,7 @@ from kairos.fine_tuning.tries.recipes import Recipe
 from kairos.fine_tuning.tries.selection import MOST_SAMPLES, CandidateSelection
 from kairos.fine_tuning.tries.tries import Tries, Try, TrySamples, adapter_of, improve
 from kairos.llm.calls.providers import Providers
+from kairos.llm.catalog.catalog import AdapterHost, Model
 
 BASE = "smollm2-135m"
 
@@ -56,7 +57,7 @@ class LearningRuns:
         self._weights = check_weights()
         self._gate = Gate(providers, settings, folder)
         selection = CandidateSelection(providers, one_off, folder, settings)
-        self._tries = Tries(trainer, selection, self._gate, settings, SYSTEM)
+        self._tries = Tries(trainer, one_off, selection, self._gate, settings, SYSTEM)
 
     async def run(self, rows: Sequence[ApprovedSample], grade: Grader, folder: Path, seed: int) -> RunOutcome:
         """Train on these rows in `folder`, and have the gate decide. Raises as `Tries`."""
@@ -64,33 +65,27 @@ class LearningRuns:
         used = parts[Part.SELECTION] or parts[Part.TRAINING][:MOST_SAMPLES]
         samples = TrySamples(parts, prompts_of(used), grade)
         began, reports = time.monotonic(), []
-        async with self._one_off(self._weights, []) as loaded:
-            base = replace(loaded.plain, name=BASE)
+        base = Model(BASE, BASE, "", weights=str(self._weights), adapter_host=AdapterHost.EMBEDDED)
+        prompts = prompts_of(parts[Part.HELD_OUT])
 
-            async def perform(number: int, recipe: Recipe) -> Try:
-                place = folder / str(number)
-                return await self._tries.perform(number, recipe, place, base, samples, ignore_progress, ignore_reports)
+        async def perform(number: int, recipe: Recipe) -> Try:
+            place = folder / str(number)
+            return await self._tries.perform(number, recipe, place, base, samples, ignore_progress, ignore_reports)
 
-            async def evaluate(best: Try) -> GateReport:
-                adapter = adapter_of(folder / str(best.number), best.selection.chosen)
-                async with self._one_off(self._weights, [adapter / GGUF]) as served:
-                    report = await self._gate.measure(
-                        served.plain,
-                        served.adapted(0),
-                        prompts_of(parts[Part.HELD_OUT]),
-                        grade,
-                        SYSTEM,
-                        ignore_progress,
-                    )
-                reports.append((report, adapter))
-                return report
+        async def evaluate(best: Try) -> GateReport:
+            adapter = adapter_of(folder / str(best.number), best.selection.chosen)
+            async with self._one_off(self._weights, [adapter / GGUF]) as served:
+                models = served.plain, served.adapted(0)
+                report = await self._gate.measure(*models, prompts, grade, SYSTEM, ignore_progress)
+            reports.append((report, adapter))
+            return report
 
-            settings = TrainingSettings(
-                seed=TrainingSettings().seed + seed, epochs=self._settings.epochs, threads=self._settings.threads
-            )
-            first = Recipe(settings, self._settings.replay_share)
-            limits = {"most": self._settings.tries, "limit_s": self._settings.timeout_s}
-            found = await improve([], first, perform, evaluate, ignore_reports, **limits)
+        settings = TrainingSettings(
+            seed=TrainingSettings().seed + seed, epochs=self._settings.epochs, threads=self._settings.threads
+        )
+        first = Recipe(settings, self._settings.replay_share)
+        limits = {"most": self._settings.tries, "limit_s": self._settings.timeout_s}
+        found = await improve([], first, perform, evaluate, ignore_reports, **limits)
         report, adapter = min(reversed(reports), key=lambda done: list(GateOutcome).index(done[0].ruling))
         return RunOutcome(parts, found, report, adapter, round(time.monotonic() - began, 1))
 

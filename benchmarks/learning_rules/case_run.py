@@ -20,22 +20,19 @@ from kairos.embedded.model import SHA256, check_weights
 from kairos.fine_tuning.adapters.deployments import GateModels
 from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
 from kairos.fine_tuning.dataset.split import ApprovedSample, Part
+from kairos.fine_tuning.gate.asking import ModelCalls, greedy
 from kairos.fine_tuning.gate.base_answers import FOLDER as BASE_ANSWERS
 from kairos.fine_tuning.gate.evaluation import GatePrompt, Grader
 from kairos.fine_tuning.training.process.job import GGUF
 from kairos.fine_tuning.training.trainer import Trainer
 from kairos.fine_tuning.tries.tries import Try
-from kairos.llm.calls.providers import ChatRequest, Providers
-from kairos.llm.catalog.catalog import Model
+from kairos.llm.calls.providers import Providers
 from kairos.tenancy import ProjectId
 
 PROJECT = ProjectId(UUID(int=0))
 ANSWER_TOKENS = 64
 """Of an answer outside the gate. A right one takes at most 25."""
-CALL_S = 180.0
 CASE_S = 7200.0
-SLOTS = 2
-"""Calls at once: the embedded model's slots."""
 
 
 class CaseRunner:
@@ -53,7 +50,6 @@ class CaseRunner:
         self._one_off = OneOffModels(folder)
         self._weights = check_weights()
         self._runs = LearningRuns(folder, providers, settings, self._trainer, self._one_off)
-        self._slots = asyncio.Semaphore(SLOTS)
 
     async def run(self, case: Case, recipe: str, commit: str) -> CaseResult:
         """Return the measurements of a case. Raises as `Tries`, and `TimeoutError` after `CASE_S`."""
@@ -107,22 +103,22 @@ class CaseRunner:
     async def _ask_both(
         self, models: GateModels, prompts: Sequence[str], system: str | None
     ) -> tuple[list[str], list[str]]:
-        base = await asyncio.gather(*(self._of_base(models.base, prompt, system) for prompt in prompts))
-        adapter = await asyncio.gather(*(self._ask(models.candidate, prompt, system) for prompt in prompts))
+        of_base, of_adapter = (ModelCalls(self._providers, one) for one in (models.base, models.candidate))
+        base = await asyncio.gather(*(self._of_base(of_base, prompt, system) for prompt in prompts))
+        adapter = await asyncio.gather(*(answer(of_adapter, prompt, system) for prompt in prompts))
         return base, adapter
 
-    async def _of_base(self, base: Model, prompt: str, system: str | None) -> str:
+    async def _of_base(self, base: ModelCalls, prompt: str, system: str | None) -> str:
         key = AnswerFile.key(SHA256, messages(prompt, system), ANSWER_TOKENS)
         known = self._answers.get(key)
         if known is None:
-            known = await self._ask(base, prompt, system)
+            known = await answer(base, prompt, system)
             self._answers.add(key, known)
         return known
 
-    async def _ask(self, model: Model, prompt: str, system: str | None) -> str:
-        request = ChatRequest(messages=messages(prompt, system), temperature=0.0, max_tokens=ANSWER_TOKENS)
-        async with self._slots:
-            return (await self._providers.chat(model, request, timeout_s=CALL_S)).text
+
+async def answer(model: ModelCalls, prompt: str, system: str | None) -> str:
+    return (await model.ask(greedy(messages(prompt, system), ANSWER_TOKENS))).text
 
 
 def summary_of(one: Try) -> TrySummary:

@@ -148,11 +148,12 @@ async def test_gate_starts_its_own_model_without_the_host(embedded: AdapterSetup
     with folder:
         one_off = OneOffModels(folder.path)
         async with one_off(weights, [embedded.adapter(1).file]) as loaded:
-            assert await embedded.ask(loaded.plain) == await embedded.ask(embedded.base)
-            assert await embedded.ask(loaded.adapted(0)) != await embedded.ask(loaded.plain)
-            assert await embedded.ask(loaded.adapted(0, 0.0)) == await embedded.ask(loaded.plain)
+            assert await embedded.ask(loaded.plain.first) == await embedded.ask(embedded.base)
+            assert await embedded.ask(loaded.adapted(0).first) != await embedded.ask(loaded.plain.first)
+            assert await embedded.ask(loaded.adapted(0, 0.0).first) == await embedded.ask(loaded.plain.first)
             async with one_off(weights, []) as second:
-                assert await embedded.ask(second.plain) == await embedded.ask(loaded.plain), "the first one was ended"
+                same = await embedded.ask(second.plain.first) == await embedded.ask(loaded.plain.first)
+                assert same, "the first one was ended"
 
 
 def _alive(pid: int | None) -> bool:

@@ -17,6 +17,7 @@ from kairos.embedded import Addresses
 from kairos.embedded.model import check_weights
 from kairos.errors import Conflict
 from kairos.fine_tuning.adapters.adapters import KEPT
+from kairos.fine_tuning.gate.asking import ModelCalls
 from kairos.fine_tuning.gate.evaluation import GateOutcome
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Providers
@@ -172,7 +173,7 @@ async def test_gate_uses_its_own_llama_cpp_while_ollama_is_unavailable_and_repor
         assert "llama.cpp" in both.note
         assert "unavailable" in both.note
         base, candidate = [
-            (await Providers(http).chat(model, request, timeout_s=60)).text for model in (both.base, both.candidate)
+            (await ModelCalls(Providers(http), model).ask(request)).text for model in (both.base, both.candidate)
         ]
     assert base != candidate
 

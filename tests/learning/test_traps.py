@@ -254,7 +254,13 @@ def test_training_ends_when_it_no_longer_learns(losses: list[float], accuracies:
         {"eval_loss": loss, "eval_mean_token_accuracy": accuracy}
         for loss, accuracy in zip(losses, accuracies, strict=True)
     ]
-    assert loop.no_longer_learns(evaluations, 3) is ended
+    assert loop.no_longer_learns(evaluations, 3, late=True) is ended
+
+
+def test_a_few_right_samples_do_not_end_a_training_early():
+    evaluations = [{"eval_loss": loss, "eval_mean_token_accuracy": 1.0} for loss in (0.02, 0.03, 0.03, 0.03)]
+    assert not loop.no_longer_learns(evaluations, 3, late=False)
+    assert loop.no_longer_learns(evaluations, 3, late=True)
 
 
 def test_divergence_of_likeliest_tokens_is_close_to_that_of_all():

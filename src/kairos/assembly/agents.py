@@ -51,7 +51,7 @@ async def build_agents(
         database,
         router,
         learning.trainer,
-        Tries(learning.trainer, learning.selection, learning.gate, settings.fine_tuning, SYSTEM),
+        Tries(learning.trainer, learning.one_off, learning.selection, learning.gate, settings.fine_tuning, SYSTEM),
         learning.gate,
         TrainingRecords(database, learning.files, learning.trainer),
         learning.deployments,

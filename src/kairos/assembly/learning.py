@@ -28,6 +28,7 @@ class Learning:
     """The components that train, store and deploy adapters."""
 
     trainer: Trainer
+    one_off: OneOffModels
     selection: CandidateSelection
     gate: Gate
     files: AdapterFiles
@@ -52,7 +53,7 @@ def build_learning(settings: Settings, storage: DataStores, llm: Llm, engines: E
     promotions = Promotions(database, deployments, files, llm.router.cache, chosen)
     selection = CandidateSelection(llm.providers, one_off, folder, chosen)
     gate = Gate(llm.providers, chosen, folder)
-    return Learning(Trainer(chosen, folder), selection, gate, files, deployments, promotions)
+    return Learning(Trainer(chosen, folder), one_off, selection, gate, files, deployments, promotions)
 
 
 def _adapter_servers(http: HttpClient, engines: EmbeddedEngines | None) -> dict[AdapterHost | None, AdapterServer]:

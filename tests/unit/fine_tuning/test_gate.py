@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kairos.config import FineTuningSettings
+from kairos.fine_tuning.adapters.model_copies import ModelCopies
 from kairos.fine_tuning.gate import control_prompts
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt
 from kairos.fine_tuning.gate.gate import Gate
@@ -43,7 +44,9 @@ class Bench:
         async def report_progress(*progress) -> None:
             self.progress.append(progress)
 
-        return await self.gate.measure(base, candidate, QUESTIONS, grade, SYSTEM, report_progress)
+        return await self.gate.measure(
+            ModelCopies.only(base), ModelCopies.only(candidate), QUESTIONS, grade, SYSTEM, report_progress
+        )
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ async def test_only_complete_answers_are_replayed(bench: Bench):
 
     first, second = control_prompts.replayed()[:2]
     base = bench.model("base", {first: "word " * 400, second: "A short answer."})
-    examples = await bench.gate.replayed(base, 2, SYSTEM, report_progress)
+    examples = await bench.gate.replayed(ModelCopies.only(base), 2, SYSTEM, report_progress)
     assert len(examples) == 2
     assert [message["role"] for message in examples[0].messages] == ["system", "user"]
     answers = [example.answer for example in examples]

@@ -32,7 +32,7 @@ class Models:
 async def compare(models: Models, prompts: list[ControlPrompt] = PROMPTS):
     async def ignore_progress(done: int) -> None: ...
 
-    return await general_ability.compare(prompts, models.base, models.candidate, MARGIN, ignore_progress)
+    return await general_ability.compare(prompts, models.base, models.candidate, MARGIN, 2, ignore_progress)
 
 
 async def test_both_models_answer_the_same_questions_in_both_contexts():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from kairos.config import FineTuningSettings
+from kairos.fine_tuning.adapters.model_copies import ModelCopies
 from kairos.fine_tuning.gate import control_prompts
 from kairos.fine_tuning.gate.evaluation import GatePrompt
 from kairos.fine_tuning.tries.selection import CandidateSelection, RatedCandidate, last_candidate
@@ -42,12 +43,14 @@ class ServedCandidates:
         yield self
 
     @property
-    def plain(self) -> Model:
-        return Model("base", "base", self.server.base_url, local=True)
+    def plain(self) -> ModelCopies:
+        return self.copies("base")
 
-    def adapted(self, number: int, strength: float = 1.0) -> Model:
-        name = self.steps[number] if strength == 1.0 else f"{self.steps[number]} at {strength}"
-        return replace(self.plain, name=name, upstream=name)
+    def adapted(self, number: int, strength: float = 1.0) -> ModelCopies:
+        return self.copies(self.steps[number] if strength == 1.0 else f"{self.steps[number]} at {strength}")
+
+    def copies(self, name: str) -> ModelCopies:
+        return ModelCopies.only(Model(name, name, self.server.base_url, local=True))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from kairos.db.repositories import adapters
 from kairos.errors import EngineUnavailable, KairosError
 from kairos.fine_tuning.adapters.adapters import AdapterFiles, StoredAdapter
 from kairos.fine_tuning.adapters.llama_cpp import LoadedModels
+from kairos.fine_tuning.adapters.model_copies import ModelCopies
 from kairos.fine_tuning.adapters.serving import AdapterServer, ServedAdapter, Serving
 from kairos.http import plain_address
 from kairos.llm.catalog.catalog import AdapterHost, Model, ModelOrigin
@@ -48,14 +49,14 @@ class NotServed(KairosError):
 class GateModels:
     """A base and its candidate, as called by the gate."""
 
-    base: Model
-    candidate: Model
+    base: ModelCopies
+    candidate: ModelCopies
     note: str = ""
     """For the report, if another server than the deployment's is used."""
 
 
 OneOff = Callable[[Path, Sequence[Path]], AbstractAsyncContextManager[LoadedModels]]
-"""Context manager of a temporary llama.cpp, for weights and adapters."""
+"""Context manager of temporary llama.cpp processes, for weights and adapters."""
 
 
 class AdapterDeployments:
@@ -153,20 +154,26 @@ class AdapterDeployments:
 
     @asynccontextmanager
     async def gate_models(self, row: AdapterRow) -> AsyncIterator[GateModels]:
-        """Serve base and candidate at their host, or on a temporary llama.cpp if the host is unavailable.
+        """Serve base and candidate at their host, or on temporary llama.cpp processes if the host is unavailable.
 
-        Raises `NotServed`, `AdapterMissing`, `AdapterCorrupt`.
+        The embedded model always gets temporary ones: they are the same program, but nobody else waits for them.
+        Raises `NotServed`, `AdapterMissing`, `AdapterCorrupt`, `EngineNotStarted`.
         """
         base = self._router.catalog.get(row.base)
         served = await self._served(row)
         if base is None or isinstance(served, str):
             raise NotServed(name=f"{row.base} v{row.version}", problem=served if isinstance(served, str) else "no base")
+        if base.adapter_host is AdapterHost.EMBEDDED:
+            assert base.weights is not None
+            async with self._one_off(Path(base.weights), [served.file]) as loaded:
+                yield GateModels(loaded.plain, loaded.adapted(0))
+            return
         self._candidates[row.id] = served
         try:
             await self.refresh()
             serving = self._statuses.get(row.id)
             if isinstance(serving, Serving) and serving.model:
-                yield GateModels(base, serving.model)
+                yield GateModels(ModelCopies.only(base), ModelCopies.only(serving.model))
                 return
             problem = self.problem(row.id) or ""
             weights = _gguf(base)
@@ -265,9 +272,7 @@ class AdapterDeployments:
 
 def _gguf(base: Model) -> Path | None:
     """Return the file that a temporary llama.cpp can load instead of the base's host, or None."""
-    if base.weights is None or base.adapter_host is AdapterHost.EMBEDDED:
-        return None
-    return path if (path := Path(base.weights)).is_file() else None
+    return path if base.weights and (path := Path(base.weights)).is_file() else None
 
 
 def _peft_hashes(row: AdapterRow, base: Model) -> Mapping[str, str]:

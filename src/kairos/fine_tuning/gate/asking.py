@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kairos.fine_tuning.adapters.model_copies import ModelCopies
 from kairos.llm.calls.providers import ChatRequest, Completion, ModelCallError, Providers
 from kairos.llm.catalog.catalog import Model
 
@@ -18,8 +19,6 @@ CONTROL_TOKENS = 40
 """A right answer to a control prompt begins with, or contains early, one of its terms."""
 REPLAY_TOKENS = 160
 CALL_S = 180.0
-AT_ONCE = 2
-"""Calls to one model at once: more would keep other callers of its server waiting."""
 TRIES = 3
 PAUSES_S = (0.5, 2.0)
 
@@ -35,6 +34,26 @@ async def ask(providers: Providers, model: Model, request: ChatRequest) -> Compl
             log.warning("retrying the call to %s: %s", model.name, error)
             await asyncio.sleep(random.uniform(*PAUSES_S))
     raise AssertionError("the last try returns or raises")
+
+
+class ModelCalls:
+    """Calls whichever copy of a model has the fewest calls."""
+
+    def __init__(self, providers: Providers, copies: ModelCopies) -> None:
+        self._providers = providers
+        self._free: asyncio.Queue[Model] = asyncio.Queue()
+        self.at_once = copies.at_once
+        """Further calls wait."""
+        for model in copies.models * copies.calls_each:
+            self._free.put_nowait(model)
+
+    async def ask(self, request: ChatRequest) -> Completion:
+        """Return the answer. Raises `ModelCallError`."""
+        model = await self._free.get()
+        try:
+            return await ask(self._providers, model, request)
+        finally:
+            self._free.put_nowait(model)
 
 
 def greedy(messages: Sequence[Mapping[str, Any]], tokens: int = ANSWER_TOKENS) -> ChatRequest:

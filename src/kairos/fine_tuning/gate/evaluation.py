@@ -19,7 +19,6 @@ from statistics import fmean
 from typing import Any
 
 from kairos.background_tasks import gather
-from kairos.fine_tuning.gate.asking import AT_ONCE
 from kairos.fine_tuning.gate.general_ability import (
     AnsweredQuestion,
     GeneralAbility,
@@ -135,9 +134,11 @@ async def compare(
     base: AskModel,
     candidate: AskModel,
     grade: Grader,
+    at_once: int,
     on_progress: Callable[[int], Awaitable[None]] | None = None,
 ) -> Comparison:
-    """Send each prompt to both models, and pair their answers. `on_progress` receives the number done."""
+    """Send each prompt to both models, `at_once` prompts at a time, and pair their answers. `on_progress` receives the
+    number done."""
     done = 0
 
     async def pair(question: GatePrompt) -> Pair:
@@ -157,7 +158,7 @@ async def compare(
             await on_progress(done)
         return found
 
-    return summarise(await gather([pair(question) for question in prompts], AT_ONCE))
+    return summarise(await gather([pair(question) for question in prompts], at_once))
 
 
 def summarise(pairs: Sequence[Pair]) -> Comparison:

@@ -18,7 +18,6 @@ from typing import Any
 
 from kairos.background_tasks import gather
 from kairos.fine_tuning.gate import loss_test
-from kairos.fine_tuning.gate.asking import AT_ONCE
 from kairos.fine_tuning.gate.control_prompts import ControlPrompt
 from kairos.fine_tuning.gate.loss_test import Loss
 
@@ -100,7 +99,12 @@ OnProgress = Callable[[int], Awaitable[None]]
 
 
 async def compare(
-    prompts: Sequence[ControlPrompt], base: Ask, candidate: Ask, margin: float, on_progress: OnProgress
+    prompts: Sequence[ControlPrompt],
+    base: Ask,
+    candidate: Ask,
+    margin: float,
+    at_once: int,
+    on_progress: OnProgress,
 ) -> GeneralAbility:
     """Ask both models until the result is certain or all prompts were asked. `on_progress` receives their number.
 
@@ -113,7 +117,7 @@ async def compare(
             await on_progress(begin)
             numbered = [(number, prompts[number]) for number in range(begin, min(begin + LOOK, len(prompts)))]
             asked = [Question(*one, context, sampling) for one in numbered for context in PromptContext]
-            answers += await gather([_answered(question, base, candidate) for question in asked], AT_ONCE)
+            answers += await gather([_answered(question, base, candidate) for question in asked], at_once)
             loss = loss_test.decide(differences(answers), margin)
             if loss is not Loss.UNCERTAIN:
                 return _result(answers, loss, margin)

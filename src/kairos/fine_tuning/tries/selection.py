@@ -8,7 +8,7 @@ than the margin on control prompts. The gate measures more exactly.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +17,15 @@ from typing import Any, Protocol
 
 from kairos.background_tasks import gather
 from kairos.config import FineTuningSettings
+from kairos.fine_tuning.adapters.model_copies import ModelCopies
 from kairos.fine_tuning.gate import control_prompts
-from kairos.fine_tuning.gate.asking import AT_ONCE, CONTROL_TOKENS, ask, greedy
+from kairos.fine_tuning.gate.asking import CONTROL_TOKENS, ModelCalls, greedy
 from kairos.fine_tuning.gate.base_answers import BaseAnswer, BaseAnswers, identity_of
 from kairos.fine_tuning.gate.evaluation import GatePrompt, Grader
 from kairos.fine_tuning.gate.gate import OnProgress
 from kairos.fine_tuning.gate.general_ability import PromptContext, Question, Sampling
 from kairos.fine_tuning.training.process.job import GGUF, TrainingPhase
 from kairos.llm.calls.providers import Providers
-from kairos.llm.catalog.catalog import Model
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +75,9 @@ class LoadedCandidates(Protocol):
     """A base that has all candidates loaded."""
 
     @property
-    def plain(self) -> Model: ...
+    def plain(self) -> ModelCopies: ...
 
-    def adapted(self, number: int, strength: float = 1.0) -> Model: ...
+    def adapted(self, number: int, strength: float = 1.0) -> ModelCopies: ...
 
 
 class ServeCandidates(Protocol):
@@ -87,7 +87,7 @@ class ServeCandidates(Protocol):
 
 
 class CandidateSelection:
-    """Rates the candidates of trainings on a temporary llama.cpp."""
+    """Rates the candidates of trainings on temporary llama.cpp processes."""
 
     def __init__(
         self, providers: Providers, serve: ServeCandidates, folder: Path, settings: FineTuningSettings
@@ -110,7 +110,7 @@ class CandidateSelection:
         """Choose among the candidates in these folders, which are named by their step. Raises `ModelCallError`,
         `EngineNotStarted`, `EngineNotInstalled`."""
         async with self._serve(weights, [folder / GGUF for folder in candidates]) as loaded:
-            known = BaseAnswers(self._folder, identity_of(loaded.plain))
+            known = BaseAnswers(self._folder, identity_of(loaded.plain.first))
             prompts = min(MOST_PROMPTS, self._settings.control_prompts)
             rating = _Rating(self._providers, loaded, known, system, prompts)
             rated: list[RatedCandidate] = []
@@ -151,6 +151,7 @@ class _Rating:
     ) -> None:
         self._providers = providers
         self._loaded = loaded
+        self._base = ModelCalls(providers, loaded.plain)
         self._known = known
         self._questions = [
             Question(number, prompt, list(PromptContext)[number % len(PromptContext)], GREEDY)
@@ -161,29 +162,26 @@ class _Rating:
     async def learned(
         self, number: int, step: int, strength: float, samples: Sequence[GatePrompt], grade: Grader
     ) -> RatedCandidate:
-        model = self._loaded.adapted(number, strength)
+        calls = ModelCalls(self._providers, self._loaded.adapted(number, strength))
 
         async def quality(sample: GatePrompt) -> float:
-            return await grade(sample, await self._answer(model, sample.messages))
+            return await grade(sample, (await calls.ask(greedy(sample.messages))).text)
 
-        found = await gather([quality(sample) for sample in samples], AT_ONCE)
+        found = await gather([quality(sample) for sample in samples], calls.at_once)
         return RatedCandidate(step, strength, fmean(found) if found else None)
 
     async def kept(self, number: int, strength: float) -> float:
         """Return the mean difference of the candidate's quality to the base's on control prompts."""
-        model = self._loaded.adapted(number, strength)
+        calls = ModelCalls(self._providers, self._loaded.adapted(number, strength))
 
         async def difference(question: Question) -> float:
             request = greedy(question.messages(self._system), CONTROL_TOKENS)
             base = await self._known.get(request, lambda: self._base_answer(request))
-            answer = (await ask(self._providers, model, request)).text
+            answer = (await calls.ask(request)).text
             return question.prompt.quality(answer) - question.prompt.quality(base.text)
 
-        return fmean(await gather([difference(question) for question in self._questions], AT_ONCE))
+        return fmean(await gather([difference(question) for question in self._questions], calls.at_once))
 
     async def _base_answer(self, request: Any) -> BaseAnswer:
-        completion = await ask(self._providers, self._loaded.plain, request)
+        completion = await self._base.ask(request)
         return BaseAnswer(completion.text, completion.finish_reason)
-
-    async def _answer(self, model: Model, messages: Sequence[Mapping[str, Any]]) -> str:
-        return (await ask(self._providers, model, greedy(messages))).text

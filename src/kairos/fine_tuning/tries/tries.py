@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kairos.config import FineTuningSettings
+from kairos.fine_tuning.adapters.llama_cpp import OneOffModels
 from kairos.fine_tuning.adapters.strength import weaken
 from kairos.fine_tuning.dataset.split import ApprovedSample, Part
 from kairos.fine_tuning.gate.evaluation import GateOutcome, GatePrompt, GateReport, Grader
@@ -82,10 +83,17 @@ class Tries:
     """Performs tries."""
 
     def __init__(
-        self, trainer: Trainer, selection: CandidateSelection, gate: Gate, settings: FineTuningSettings, system: str
+        self,
+        trainer: Trainer,
+        one_off: OneOffModels,
+        selection: CandidateSelection,
+        gate: Gate,
+        settings: FineTuningSettings,
+        system: str,
     ) -> None:
         """`system` is the system prompt of the agent that adapters serve."""
         self._trainer = trainer
+        self._one_off = one_off
         self._selection = selection
         self._gate = gate
         self._settings = settings
@@ -109,7 +117,8 @@ class Tries:
         if not (folder / "job.json").exists():
             training = samples.parts[Part.TRAINING]
             amount = replays(len(training), recipe.replay_share)
-            replayed = await self._gate.replayed(base, amount, self._system, on_progress)
+            async with self._one_off.base(base) as served:
+                replayed = await self._gate.replayed(served, amount, self._system, on_progress)
             selection = samples.parts[Part.SELECTION]
             await self._trainer.prepare(folder, base, training, selection, replayed, recipe.training)
         trained = await self._trainer.train(folder, on_report)

@@ -40,8 +40,10 @@ IGNORED = -100
 """Label of tokens that the loss ignores."""
 FIRST_CANDIDATE = 0.5
 """Share of the steps before the first candidate."""
-SATURATED = 0.999
-"""Share of right tokens, each after the right ones before it, at which nothing is left to learn."""
+SATURATED, SATURATED_FROM = 0.999, 0.75
+"""Share of right tokens, each after the right ones before it, at which nothing is left to learn, and the share of the
+steps before which a few samples do not show that: a training that ended at .55 of its steps answered 90 % of new tasks,
+the complete one 96 %."""
 LIKELIEST = 64
 """Tokens of the base kept per position: together they have almost all of its probability."""
 SMALLEST_REST = 1e-6
@@ -352,15 +354,17 @@ class _EarlyStop(TrainerCallback):
         self._patience = patience
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if no_longer_learns([entry for entry in state.log_history if "eval_loss" in entry], self._patience):
+        late = state.global_step >= SATURATED_FROM * state.max_steps
+        if no_longer_learns([entry for entry in state.log_history if "eval_loss" in entry], self._patience, late):
             control.should_training_stop = True
 
 
-def no_longer_learns(evaluations: Sequence[Mapping[str, float]], patience: int) -> bool:
-    """Whether the last `patience` evaluations all had every token right, or none had a better loss than before."""
+def no_longer_learns(evaluations: Sequence[Mapping[str, float]], patience: int, late: bool) -> bool:
+    """Whether none of the last `patience` evaluations has a better loss than those before, or, `late` in a training,
+    all have every token right."""
     before, last = evaluations[:-patience], evaluations[-patience:]
     if len(last) < patience:
         return False
     if all(entry.get("eval_mean_token_accuracy", 0.0) >= SATURATED for entry in last):
-        return True
+        return late
     return bool(before) and min(entry["eval_loss"] for entry in last) >= min(entry["eval_loss"] for entry in before)
