@@ -72,11 +72,11 @@ class LearningRuns:
             place = folder / str(number)
             return await self._tries.perform(number, recipe, place, base, samples, ignore_progress, ignore_reports)
 
-        async def evaluate(best: Try) -> GateReport:
+        async def evaluate(best: Try, number: int) -> GateReport:
             adapter = adapter_of(folder / str(best.number), best.selection.chosen)
             async with self._one_off(self._weights, [adapter / GGUF]) as served:
                 models = served.plain, served.adapted(0)
-                report = await self._gate.measure(*models, prompts, grade, SYSTEM, ignore_progress)
+                report = await self._gate.measure(*models, prompts, grade, SYSTEM, ignore_progress, number)
             reports.append((report, adapter))
             return report
 

@@ -10,11 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.learning_bench import AnswerFile
 from benchmarks.learning_rules.case_run import CaseRunner
 from benchmarks.learning_rules.catalogue import RULES
+from benchmarks.learning_rules.rates import rates_of, write_rates
 from benchmarks.learning_rules.results import Case, ResultsFile
 from benchmarks.learning_rules.rule import MOST_ROWS
 from benchmarks.learning_rules.table import tables
@@ -35,6 +37,8 @@ def main() -> int:
     results = ResultsFile(arguments.out)
     failed = 0 if arguments.table else asyncio.run(run(arguments, results))
     print("\n".join(tables(results)) or f"no results in {arguments.out}")
+    if arguments.rates:
+        write_rates(rates_of(results, arguments.recipe, datetime.now(UTC).date()))
     return min(failed, 1)
 
 
@@ -105,6 +109,9 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--held-out-share", type=float, default=FineTuningSettings().held_out_share)
     parser.add_argument("--subset", action="store_true", help="a few cases of different kinds")
     parser.add_argument("--table", action="store_true", help="print the table of the file and run nothing")
+    parser.add_argument(
+        "--rates", action="store_true", help="write the recipe's success rates into the package, for the advice"
+    )
     return parser.parse_args(given)
 
 

@@ -12,7 +12,13 @@ from uuid import UUID
 import pytest
 
 from kairos.embedded import DataFolder, EmbeddedEngines
-from kairos.fine_tuning.adapters.llama_cpp import EmbeddedAdapters, OneOffModels
+from kairos.fine_tuning.adapters.llama_cpp import (
+    MOST_PROCESSES,
+    SMALL_BYTES,
+    EmbeddedAdapters,
+    OneOffModels,
+    processes_for,
+)
 from kairos.fine_tuning.adapters.serving import ServedAdapter
 from kairos.http import HttpClient
 from kairos.llm.calls.providers import ChatRequest, Providers
@@ -154,6 +160,15 @@ async def test_gate_starts_its_own_model_without_the_host(embedded: AdapterSetup
             async with one_off(weights, []) as second:
                 same = await embedded.ask(second.plain.first) == await embedded.ask(loaded.plain.first)
                 assert same, "the first one was ended"
+
+
+def test_large_weights_get_one_process(tmp_path: Path):
+    with (weights := tmp_path / "large.gguf").open("wb") as file:
+        file.truncate(SMALL_BYTES)
+    assert processes_for(weights)[0] == min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+    with weights.open("ab") as file:
+        file.truncate(SMALL_BYTES + 1)
+    assert processes_for(weights) == (1, 2)
 
 
 def _alive(pid: int | None) -> bool:

@@ -93,8 +93,8 @@ class TrainingAgent:
             await emit(EventKind.TRAINED, {"metrics": dict(made.metrics), "try": number})
             return made
 
-        async def evaluate(best: Try) -> GateReport:
-            outcomes.append(await self._evaluate(task, run, best, emit))
+        async def evaluate(best: Try, number: int) -> GateReport:
+            outcomes.append(await self._evaluate(task, run, best, number, emit))
             return outcomes[-1][0]
 
         async def save(tries: Sequence[Try]) -> None:
@@ -128,7 +128,9 @@ class TrainingAgent:
         progress = RunProgress(self._database, task.project_id, run.id)
         return await self._tries.perform(number, recipe, folder, base, samples, progress.count, progress.add_reports)
 
-    async def _evaluate(self, task: Task, run: TrainingRunRow, best: Try, emit: Emit) -> tuple[GateReport, AdapterRow]:
+    async def _evaluate(
+        self, task: Task, run: TrainingRunRow, best: Try, number: int, emit: Emit
+    ) -> tuple[GateReport, AdapterRow]:
         folder = self._trainer.folder(task.project_id, run.id) / str(best.number)
         files = await asyncio.to_thread(adapter_of, folder, best.selection.chosen)
         adapter = await self._records.adapter(run, best, files)
@@ -137,7 +139,9 @@ class TrainingAgent:
         await emit(EventKind.EVALUATING, {"base": adapter.base, "version": adapter.version})
         prompts, grade = await self._grades.prompts(task, await self._records.held_out(adapter))
         async with self._deployments.gate_models(adapter) as models:
-            report = await self._gate.measure(models.base, models.candidate, prompts, grade, SYSTEM, progress.count)
+            report = await self._gate.measure(
+                models.base, models.candidate, prompts, grade, SYSTEM, progress.count, number
+            )
         report = replace(report, measured_on=models.note)
         ruled = await self._promotions.rule(task.project_id, adapter.id, report)
         data = {"ruling": report.ruling, "reason": report.reason, "state": ruled.state, "version": ruled.version}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from kairos.fine_tuning.gate.control_prompts import ControlPrompt
 from kairos.fine_tuning.gate.evaluation import (
     FEWEST_PAIRS,
     MOST_KEPT,
+    SIGNIFICANCE,
     GateOutcome,
     GatePrompt,
     Pair,
@@ -16,6 +18,7 @@ from kairos.fine_tuning.gate.evaluation import (
     compare,
     interval,
     rule,
+    significance_of,
     summarise,
 )
 from kairos.fine_tuning.gate.general_ability import (
@@ -82,8 +85,16 @@ def test_possible_loss_of_general_ability_needs_approval():
 def test_few_improved_samples_need_approval():
     report = rule(pairs([0.0] * 10, [1.0] * 4 + [0.0] * 6), KEPT, MARGIN)
     assert report.ruling is GateOutcome.NEEDS_APPROVAL
-    assert report.reason == "not significantly better on held-out samples (+40%, p = 0.06)"
+    assert report.reason == "not significantly better on held-out samples (+40%, p = 0.062, above 0.031)"
     assert rule(pairs([0.0] * 10, [1.0] * 5 + [0.0] * 5), KEPT, MARGIN).ruling is GateOutcome.PROMOTE
+
+
+def test_later_candidates_of_a_run_need_more_evidence():
+    five, seven = (pairs([0.0] * 10, [1.0] * better + [0.0] * (10 - better)) for better in (5, 7))
+    assert rule(five, KEPT, MARGIN, 2).ruling is GateOutcome.NEEDS_APPROVAL
+    assert rule(seven, KEPT, MARGIN, 2).ruling is GateOutcome.PROMOTE
+    assert rule(seven, KEPT, MARGIN, 3).ruling is GateOutcome.NEEDS_APPROVAL
+    assert sum(significance_of(number) for number in range(1, 100)) == pytest.approx(SIGNIFICANCE)
 
 
 def test_too_few_samples_need_approval():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ import pytest
 from benchmarks.learning_bench import AnswerFile, fresh_prompts, messages
 from benchmarks.learning_rules.__main__ import SUBSET, parse_arguments, waiting
 from benchmarks.learning_rules.catalogue import RULES
+from benchmarks.learning_rules.rates import rates_of, write_rates
 from benchmarks.learning_rules.results import Case, CaseResult, ResultsFile, Seconds, Shares, TrySummary
 from benchmarks.learning_rules.rule import FRESH, MOST_ROWS, RESERVED, Rule, TaskDraw
 from benchmarks.learning_rules.table import tables, worse_on_fresh
 from kairos.fine_tuning.dataset.split import group_of
+from kairos.fine_tuning.dataset.success_rates import SuccessRates
 from kairos.fine_tuning.gate import control_prompts
 from scripts.demo_learning import DemoTask
 
@@ -217,3 +220,16 @@ house_date      48     1       1/1   10% →  80%   74% →  74%   10% →  70% 
 vex_call        48     2       1/2    0% →  95%   74% →  65%    0% →  95%   60% →  50%   58% →  54%   420 s  440 s
 48 rows: 1 of 3 runs (33%) promoted with held-out at least 85% and control within 5 points; promoted but worse on fresh prompts: 1; time to the decision: median 440 s, worst 500 s
 """  # noqa: E501 - as wide as it is printed
+
+
+def test_success_rates_are_counted_per_number_of_rows_of_one_recipe(tmp_path: Path):
+    results = [
+        result(Case("ticket_queue", 0, 48), recipe="a", ruling="promote", training=36, commit="1234567"),
+        result(Case("ticket_queue", 1, 48), recipe="a", ruling="refuse", training=35, commit="1234567"),
+        result(Case("ticket_queue", 0, 24), recipe="a", ruling="promote", training=16, commit="1234567"),
+        result(Case("ticket_queue", 0, 24), recipe="b", ruling="refuse", training=16, commit="1234567"),
+    ]
+    rates = rates_of(results, "a", date(2026, 12, 1))
+    assert [(one.rows, one.runs, one.promoted) for one in rates.measurements] == [(16, 1, 1), (35, 2, 1)]
+    write_rates(rates, tmp_path / "rates.json")
+    assert SuccessRates.model_validate_json((tmp_path / "rates.json").read_bytes()) == rates

@@ -130,14 +130,16 @@ class Run:
         self._reports = reports
         self.recipes: list[Recipe] = []
         self.evaluated: list[int] = []
+        self.numbers: list[int] = []
         self.saved: list[Try] = []
 
     async def perform(self, number: int, recipe: Recipe) -> Try:
         self.recipes.append(recipe)
         return made(number, self._shortfalls.pop(0), recipe=recipe)
 
-    async def evaluate(self, best: Try) -> GateReport:
+    async def evaluate(self, best: Try, number: int) -> GateReport:
         self.evaluated.append(best.number)
+        self.numbers.append(number)
         return self._reports.pop(0)
 
     async def save(self, tries) -> None:
@@ -170,6 +172,7 @@ async def test_shortfall_found_by_the_gate_leads_to_another_try():
     assert [one.ruling for one in tries] == [GateOutcome.REFUSE, GateOutcome.PROMOTE]
     assert run.recipes[1] == RECIPE.after(Shortfall.FORGOT)
     assert run.saved == tries
+    assert run.numbers == [1, 2]
 
 
 async def test_best_of_the_tries_is_evaluated_when_none_is_good_enough():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kairos.embedded import DataFolder, EmbeddedEngines
+from kairos.embedded import DataFolder, EmbeddedEngines, model
 from kairos.embedded.adapter_models import ModelAddress
 from kairos.embedded.engine import SupervisedEngine
 from kairos.embedded.model import ModelEngine
@@ -31,6 +31,8 @@ stopped on a busy machine."""
 SLOTS = 4
 """Requests that such a process answers at once: 4 gave 1.2 times the tokens of 2, 8 gave 1.3 times with twice the
 memory."""
+SMALL_BYTES = 512 * 2**20
+"""Larger weights get one process with the usual slots, as the memory of its contexts grows with the weights."""
 FULL, NONE = 1.0, 0.0
 
 
@@ -94,8 +96,8 @@ class LoadedModels:
 
 
 class OneOffModels:
-    """Starts temporary llama.cpp processes, one per core: to choose among candidates, and for the gate if the base is
-    the embedded model or an adapter's host is away."""
+    """Starts temporary llama.cpp processes: to choose among candidates, and for the gate if the base is the embedded
+    model or an adapter's host is away."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -109,12 +111,13 @@ class OneOffModels:
         async with self._slots:
             name = self._names.pop()
             try:
+                processes, slots = await asyncio.to_thread(processes_for, weights)
                 async with AsyncExitStack() as stack:
                     copies = [
-                        await stack.enter_async_context(self._started(f"{name}-{number}", weights, adapters))
-                        for number in range(1, min(MOST_PROCESSES, usable_cores()) + 1)
+                        await stack.enter_async_context(self._started(f"{name}-{number}", weights, adapters, slots))
+                        for number in range(1, processes + 1)
                     ]
-                    yield LoadedModels(ModelCopies(tuple(copies), SLOTS), len(adapters))
+                    yield LoadedModels(ModelCopies(tuple(copies), slots), len(adapters))
             finally:
                 self._names.append(name)
 
@@ -128,10 +131,10 @@ class OneOffModels:
             yield loaded.plain
 
     @asynccontextmanager
-    async def _started(self, name: str, weights: Path, adapters: Sequence[Path]) -> AsyncIterator[Model]:
+    async def _started(self, name: str, weights: Path, adapters: Sequence[Path], slots: int) -> AsyncIterator[Model]:
         folder = DataFolder(self._folder)
         folder.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = SupervisedEngine(ModelEngine(folder, name, adapters, weights, SLOTS), folder, lambda: None)
+        engine = SupervisedEngine(ModelEngine(folder, name, adapters, weights, slots), folder, lambda: None)
         try:
             await engine.start()
             assert isinstance(engine.engine, ModelEngine)
@@ -150,9 +153,12 @@ class OneOffModels:
             await engine.stop()
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def processes_for(weights: Path) -> tuple[int, int]:
+    """Return the number of processes for these weights, and the slots of each."""
+    if not weights.is_file() or weights.stat().st_size > SMALL_BYTES:
+        return 1, model.SLOTS
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_PROCESSES, cores), SLOTS
 
 
 def _adapted(adapter: ServedAdapter, address: ModelAddress, loaded: Sequence[ServedAdapter]) -> Model:

@@ -31,8 +31,9 @@ from kairos.fine_tuning.gate.loss_test import Loss
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 """Confidence of the displayed intervals."""
-SIGNIFICANCE = 0.05
-"""Probability with which a candidate that is no better passes on held-out samples."""
+SIGNIFICANCE, FIRST_SHARE = 0.05, 0.625
+"""Probability with which a run's candidates pass on held-out samples if none is better, and the share of it for the
+first one. Each further one gets that share of the rest, since the same samples are used again."""
 FEWEST_PAIRS = 5
 """With fewer pairs, no result is significant, and a person decides."""
 MOST_EXACT = 14
@@ -240,10 +241,19 @@ def chance_of(differences: Sequence[float]) -> float:
     return fmean(sum(sign * one for sign, one in zip(signs, changed, strict=True)) >= observed for signs in flips)
 
 
-def rule(held_out: Comparison, ability: GeneralAbility, margin: float) -> GateReport:
-    """Decide on a candidate: promote it if it is better on held-out samples and did not lose general ability."""
+def significance_of(number: int) -> float:
+    """Return the highest chance of an improvement with which the `number`th candidate of a run passes, from 1.
+
+    With five held-out samples, the first one passes if all five are better (p = .031).
+    """
+    return SIGNIFICANCE * FIRST_SHARE * (1 - FIRST_SHARE) ** (number - 1)
+
+
+def rule(held_out: Comparison, ability: GeneralAbility, margin: float, number: int = 1) -> GateReport:
+    """Decide on the `number`th candidate of a run: promote it if it is better on held-out samples and did not lose
+    general ability."""
     control = control_comparison(ability)
-    ruling, reason = _ruling(held_out, control, ability)
+    ruling, reason = _ruling(held_out, control, ability, significance_of(number))
     return GateReport(held_out, control, margin, ruling, reason, contexts=context_qualities(ability), loss=ability.loss)
 
 
@@ -252,7 +262,9 @@ def certainly_worse(held_out: Comparison) -> bool:
     return held_out.difference is not None and held_out.difference < 0
 
 
-def _ruling(held_out: Comparison, control: Comparison, ability: GeneralAbility) -> tuple[GateOutcome, str]:
+def _ruling(
+    held_out: Comparison, control: Comparison, ability: GeneralAbility, significance: float
+) -> tuple[GateOutcome, str]:
     if certainly_worse(held_out):
         return GateOutcome.REFUSE, f"worse on held-out samples by {-(held_out.difference or 0):.0%}"
     if ability.loss is Loss.CERTAIN:
@@ -260,10 +272,11 @@ def _ruling(held_out: Comparison, control: Comparison, ability: GeneralAbility) 
     if held_out.prompts < FEWEST_PAIRS:
         return GateOutcome.NEEDS_APPROVAL, f"fewer than {FEWEST_PAIRS} held-out samples: review the pairs and decide"
     chance = chance_of([pair.difference for pair in held_out.pairs])
-    if chance > SIGNIFICANCE:
+    if chance > significance:
         return (
             GateOutcome.NEEDS_APPROVAL,
-            f"not significantly better on held-out samples ({held_out.difference:+.0%}, p = {chance:.2f})",
+            f"not significantly better on held-out samples ({held_out.difference:+.0%}, p = {chance:.2g}, above"
+            f" {significance:.2g})",
         )
     if ability.loss is Loss.UNCERTAIN:
         return GateOutcome.NEEDS_APPROVAL, f"possibly worse on control prompts ({_interval(control)})"

@@ -51,8 +51,10 @@ class Gate:
         grade: Grader,
         system: str,
         on_progress: OnProgress,
+        number: int = 1,
     ) -> GateReport:
-        """Compare both models on the held-out and the control prompts. Raises `ModelCallError`."""
+        """Compare both models on the held-out and the control prompts, and decide on the `number`th candidate of a run.
+        Raises `ModelCallError`."""
 
         base_calls, candidate_calls = ModelCalls(self._providers, base), ModelCalls(self._providers, candidate)
 
@@ -67,10 +69,10 @@ class Gate:
         found = await compare(kept, of_base, of_candidate, grade, candidate_calls.at_once, count)
         margin = self._settings.margin
         if certainly_worse(found):
-            return rule(found, NOTHING_ASKED, margin)
+            return rule(found, NOTHING_ASKED, margin, number)
         known = self._answers_of(base)
         ability = await self._general_ability(base_calls, known, candidate_calls, system, on_progress)
-        return rule(found, ability, margin)
+        return rule(found, ability, margin, number)
 
     async def _general_ability(
         self, base: ModelCalls, known: BaseAnswers, candidate: ModelCalls, system: str, on_progress: OnProgress

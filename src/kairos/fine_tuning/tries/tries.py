@@ -150,7 +150,7 @@ async def improve(
     tries: Sequence[Try],
     first: Recipe,
     perform: Callable[[int, Recipe], Awaitable[Try]],
-    evaluate: Callable[[Try], Awaitable[GateReport]],
+    evaluate: Callable[[Try, int], Awaitable[GateReport]],
     save: Callable[[Sequence[Try]], Awaitable[None]],
     *,
     most: int,
@@ -158,8 +158,9 @@ async def improve(
 ) -> list[Try]:
     """Try, have the gate evaluate the best, and try again while it finds a shortfall that another try may remove.
 
-    `tries` are those that ended before an interruption. `save` stores each change. Returns all tries; no more than
-    `most`, and none that begins later than its expected end within `limit_s`.
+    `tries` are those that ended before an interruption. `evaluate` receives a try and its number among the evaluated
+    ones, from 1. `save` stores each change. Returns all tries; no more than `most`, and none that begins later than its
+    expected end within `limit_s`.
     """
     found, ends_at = list(tries), time.monotonic() + limit_s
     while True:
@@ -167,7 +168,8 @@ async def improve(
             found.append(await perform(len(found) + 1, recipe))
             await save(found)
         best = best_of(found)
-        ruled = best.ruled(await evaluate(best))
+        number = 1 + sum(one.ruling is not None for one in found)
+        ruled = best.ruled(await evaluate(best, number))
         found[found.index(best)] = ruled
         await save(found)
         if not next_recipe(found, most, ends_at - time.monotonic()):
