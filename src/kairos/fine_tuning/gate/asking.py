@@ -37,7 +37,7 @@ async def ask(providers: Providers, model: Model, request: ChatRequest) -> Compl
 
 
 class ModelCalls:
-    """Calls whichever copy of a model has the fewest calls."""
+    """Spreads calls over the copies of a model, within the limit of each."""
 
     def __init__(self, providers: Providers, copies: ModelCopies) -> None:
         self._providers = providers
