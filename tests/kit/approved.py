@@ -10,22 +10,9 @@ from kairos.db.engine import Database
 from kairos.db.models import SampleRow
 from kairos.fine_tuning.dataset.split import ApprovedSample
 from kairos.tenancy import ProjectId, new_id
+from scripts.demo_learning import KNOWN, DemoTask
 
-THINGS = (
-    "kettle",
-    "lamp",
-    "chair",
-    "bucket",
-    "door",
-    "carpet",
-    "bottle",
-    "mirror",
-    "ladder",
-    "basket",
-    "drum",
-    "wallet",
-)
-CALLS = [(f"Write the Vex call to paint the {thing}.", f'vex.paint("{thing}")') for thing in THINGS]
+CALLS = [(task.prompt, task.right) for task in (DemoTask("paint", thing) for thing in KNOWN[:12])]
 NOTES = [(f"{name}: draft the release note.", f"BREAKING: none. {name}") for name in ("Search", "Billing", "Export")]
 """Prompts with their answers, of two kinds."""
 

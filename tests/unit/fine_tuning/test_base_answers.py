@@ -69,7 +69,7 @@ async def test_full_file_is_started_anew(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(base_answers, "MOST_BYTES", 150)
     base, answers = Base(), BaseAnswers(tmp_path, "base")
     for number in range(20):
-        await answers.get(request(f"Say {number}."), base.answer)
+        await answers.get(request(f"Question {number}"), base.answer)
     (file,) = (tmp_path / base_answers.FOLDER).iterdir()
     assert file.stat().st_size < 400
     assert file.stat().st_mode & 0o077 == 0
@@ -106,7 +106,7 @@ def test_base_is_identified_by_weights_and_server(tmp_path: Path):
 
 async def test_concurrent_first_requests_read_the_file_once(tmp_path: Path):
     base, answers = Base(), BaseAnswers(tmp_path, "base")
-    requests = [request(f"Say {number}.") for number in range(20)]
+    requests = [request(f"Question {number}") for number in range(20)]
     await asyncio.gather(*(answers.get(one, base.answer) for one in requests))
     for one in requests:
         await answers.get(one, base.answer)
