@@ -36,8 +36,16 @@ async def daemon(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Daem
 
 @pytest.fixture(scope="module")
 def task_id(daemon: DaemonProcess) -> str:
-    """A task that has ended."""
-    return parsed(kairos(daemon, "task", "submit", "Say hello.", "--wait", "--json"))["id"]
+    """A task that has ended with an approved answer."""
+    return submitted(daemon, "--wait")
+
+
+def submitted(daemon: DaemonProcess, *options: str) -> str:
+    """The id of a new task whose answer is always approved: the schema constrains the model."""
+    schema = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
+    (daemon.folder / "colour.json").write_text(json.dumps(schema))
+    task = ("task", "submit", "Name a colour.", "--schema", "colour.json", "--json")
+    return parsed(kairos(daemon, *task, *options))["id"]
 
 
 def kairos(daemon: DaemonProcess, *arguments: str):
@@ -94,13 +102,13 @@ def test_documented_commands_run_as_written(daemon: DaemonProcess, document: str
 
 
 def test_commands_print_json(daemon: DaemonProcess):
-    submitted = parsed(kairos(daemon, "task", "submit", "Say hello.", "--json"))
-    parsed(kairos(daemon, "task", "watch", submitted["id"], "--json"))
-    assert parsed(kairos(daemon, "task", "show", submitted["id"], "--json"))["state"] == "succeeded"
+    task_id = submitted(daemon)
+    parsed(kairos(daemon, "task", "watch", task_id, "--json"))
+    assert parsed(kairos(daemon, "task", "show", task_id, "--json"))["state"] == "succeeded"
     assert parsed(kairos(daemon, "task", "list", "--json"))["items"]
     assert parsed(kairos(daemon, "model", "list", "--json"))[0]["name"] == "smollm2-135m"
     assert parsed(kairos(daemon, "project", "list", "--json"))[0]["name"] == "Default"
-    assert parsed(kairos(daemon, "router", "explain", submitted["id"], "--json"))[0]["chosen"] == "smollm2-135m"
+    assert parsed(kairos(daemon, "router", "explain", task_id, "--json"))[0]["chosen"] == "smollm2-135m"
     assert parsed(kairos(daemon, "router", "leaderboard", "--json"))["items"]
     status = parsed(kairos(daemon, "status", "--json"))
     assert status["status"] == "ok"
